@@ -1,0 +1,104 @@
+"""Bytes of a picture become the pixels the local model looks at."""
+
+import io
+import struct
+import warnings
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from deployments.local.model_graph import IMAGE_SIZE
+
+# multimodalembedding@001 reads these four and no other: no WebP, TIFF, HEIC or AVIF.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG")
+MAXIMUM_BYTES = 20 * 1024 * 1024
+# Pillow's own warning threshold: a quarter of a gigabyte of pixels.
+MAXIMUM_PIXELS = 1024 * 1024 * 1024 // 4 // 3
+
+# What Pillow's four decoders raise on damaged files.
+DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+
+ORIENTATION_TAG = 0x0112
+# EXIF 2.32, tag 274: what the camera's position asks to be undone.
+TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# A picture over the limit is refused below with our own words, not reported twice.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+
+
+class UnreadableImage(Exception):
+    """The bytes are no picture the model accepts; the message says why and speaks of the image."""
+
+
+def decode_image(data: bytes) -> NDArray[np.uint8]:
+    """Return the picture as uint8[224, 224, 3], RGB.
+
+    Transparent parts lie on white, EXIF orientation is applied, an animation shows its first
+    frame. The whole picture is kept: it is squeezed into the square, as cropping would lose what
+    stands at the edge.
+
+    Raises:
+        UnreadableImage: empty, over 20 MB, in another format, damaged, or with more pixels than
+            are safe to decode.
+    """
+    if not data:
+        raise UnreadableImage("The image is empty.")
+    check_size(len(data))
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return np.asarray(_prepare(image))
+    except UnidentifiedImageError:
+        raise UnreadableImage(
+            "The image is not in a supported format. Supported image formats: BMP, GIF, JPG, PNG."
+        ) from None
+    except Image.DecompressionBombError:
+        raise UnreadableImage(_too_many_pixels()) from None
+    except DECODER_ERRORS as error:
+        raise UnreadableImage(f"The image could not be decoded: {error}.") from error
+
+
+def check_size(size: int) -> None:
+    """Refuse an image of more bytes than Google reads.
+
+    Raises:
+        UnreadableImage: the image is over 20 MB.
+    """
+    if size > MAXIMUM_BYTES:
+        raise UnreadableImage(f"The image is too large: {size} bytes, at most {MAXIMUM_BYTES}.")
+
+
+def _prepare(image: Image.Image) -> Image.Image:
+    if image.width * image.height > MAXIMUM_PIXELS:
+        raise UnreadableImage(_too_many_pixels())
+    # JPEG alone can decode at a half, quarter or eighth of its size, and does so much faster.
+    image.draft("RGB", (2 * IMAGE_SIZE, 2 * IMAGE_SIZE))
+    image.load()
+    orientation = image.getexif().get(ORIENTATION_TAG, 1)
+    small = _on_white(image).resize(
+        (IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC, reducing_gap=2.0
+    )
+    transposition = TRANSPOSITIONS.get(orientation)
+    return small if transposition is None else small.transpose(transposition)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layers = image.convert("RGBA")
+    canvas = Image.new("RGB", image.size, "white")
+    canvas.paste(layers, mask=layers.getchannel("A"))
+    return canvas
+
+
+def _too_many_pixels() -> str:
+    return f"The image has too many pixels: at most {MAXIMUM_PIXELS} are decoded."
