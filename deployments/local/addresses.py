@@ -1,0 +1,135 @@
+"""What a local stack is asked to be, and where its servers answer."""
+
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from deployments.local.http_probe import LOOPBACK
+from deployments.local.state import State
+from deployments.local.vertex_options import ModelServerOptions
+from tasks.core.errors import StackError
+
+PROJECT = "birdwalk-local"
+
+
+@dataclass(frozen=True, slots=True)
+class StackOptions:
+    """What to start, and where.
+
+    Attributes:
+        state_directory: data, logs and state of the stack; made when missing.
+        pictures: folder served as the bucket; None is the samples.
+        bucket: the bucket's name.
+        model: how the model server behaves.
+        prefect: whether to start the Prefect server.
+        worker: whether to register the deployments and start a worker; needs `prefect`.
+    """
+
+    state_directory: Path
+    pictures: Path | None = None
+    bucket: str = "birdwalk"
+    model: ModelServerOptions = field(default_factory=ModelServerOptions)
+    prefect: bool = True
+    worker: bool = False
+
+    def resolved(self) -> "StackOptions":
+        """Make the state directory, and return the options with absolute paths.
+
+        Raises:
+            StackError: a path cannot be used, or the options contradict each other.
+        """
+        directory = self.state_directory.expanduser()
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StackError(f"The state directory {directory} cannot be made: {error}") from error
+        pictures = None if self.pictures is None else self.pictures.expanduser().resolve()
+        if pictures is not None and not pictures.is_dir():
+            raise StackError(f"{pictures} is not a folder; give one with pictures in it.")
+        if self.worker and not self.prefect:
+            raise StackError("The worker needs the Prefect server.")
+        return replace(self, state_directory=directory.resolve(), pictures=pictures)
+
+    def to_json(self) -> str:
+        """Return the options as the state file keeps them."""
+        return _OPTIONS.dump_json(self).decode()
+
+    def check_against(self, state: State) -> None:
+        """Check that a stack that is up is the one these options ask for, or has more servers.
+
+        Raises:
+            StackError: it was started with other options.
+        """
+        found = _OPTIONS.validate_json(state.options or "{}")
+        same = replace(found, prefect=self.prefect, worker=self.worker) == self
+        more = found.prefect >= self.prefect and found.worker >= self.worker
+        if not (same and more):
+            raise StackError(
+                f"The stack in {self.state_directory} is up with other options. "
+                "Stop it first: python -m deployments.local down"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the servers of a running stack answer.
+
+    Attributes:
+        database_url: the database `birdwalk` over the Unix socket; no password needed.
+        database_tcp_url: the same over loopback TCP, with the password.
+        storage_endpoint: of Cloud Storage.
+        vertex_endpoint: of Vertex AI; http:// means without TLS.
+        prefect_api_url: of the Prefect server; None when it was not asked for.
+        prefect_ui_url: what a person opens.
+        data_directory: where flows write their files.
+        prefect_home: where Prefect keeps its files.
+    """
+
+    database_url: str
+    database_tcp_url: str
+    storage_endpoint: str
+    vertex_endpoint: str
+    prefect_api_url: str | None
+    prefect_ui_url: str | None
+    data_directory: Path
+    prefect_home: Path
+
+    def to_json(self) -> str:
+        """Return the addresses as the state file keeps them."""
+        return _ADDRESSES.dump_json(self).decode()
+
+    @classmethod
+    def of(cls, state: State) -> "Addresses":
+        """Return the addresses of a stack that is up.
+
+        Raises:
+            StackError: it is not up.
+        """
+        if not state.up or state.addresses is None:
+            raise StackError("The local stack is not up. Start it: python -m deployments.local up")
+        return _ADDRESSES.validate_json(state.addresses)
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables with which the flows find this stack."""
+        # A proxy from the environment has no business on loopback.
+        inherited = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
+        no_proxy = ",".join(filter(None, [inherited, LOOPBACK, "localhost"]))
+        prefect = {"PREFECT_API_URL": self.prefect_api_url} if self.prefect_api_url else {}
+        return {
+            "BIRDWALK_DATABASE_URL": self.database_url,
+            "BIRDWALK_STORAGE_ENDPOINT": self.storage_endpoint,
+            "BIRDWALK_VERTEX_ENDPOINT": self.vertex_endpoint,
+            "BIRDWALK_PROJECT": PROJECT,
+            "BIRDWALK_DATA_DIRECTORY": str(self.data_directory),
+            **prefect,
+            "PREFECT_HOME": str(self.prefect_home),
+            "DO_NOT_TRACK": "1",
+            "NO_PROXY": no_proxy,
+            "no_proxy": no_proxy,
+        }
+
+
+_OPTIONS = TypeAdapter(StackOptions)
+_ADDRESSES = TypeAdapter(Addresses)

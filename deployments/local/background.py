@@ -1,0 +1,133 @@
+"""Keep the stack up in a process of its own: start it, run it until a signal, stop it."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from deployments.local.addresses import StackOptions
+from deployments.local.leftovers import end_leftovers
+from deployments.local.processes import last_lines
+from deployments.local.stack import running
+from deployments.local.state import State, lock, read_state
+from deployments.local.vertex_options import command_line
+from tasks.core.errors import StackError
+
+ROOT = Path(__file__).resolve().parents[2]
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+START_SECONDS = 900.0
+STOP_SECONDS = 120.0
+POLL_SECONDS = 0.1
+
+
+async def start(options: StackOptions) -> State:
+    """Start the stack in a detached process and return its state once every server answers.
+
+    Raises:
+        StackError: it did not come up; with the last lines of its log.
+    """
+    directory = options.state_directory
+    log = directory / "logs" / "supervisor.log"
+    log.parent.mkdir(exist_ok=True)
+    with log.open("wb") as output:
+        supervisor = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "deployments.local", "run", *_arguments(options)),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=ROOT,
+            start_new_session=True,
+        )
+    try:
+        return await _until_up(directory, supervisor, log)
+    except BaseException:
+        if supervisor.returncode is None:
+            supervisor.terminate()
+            await supervisor.wait()
+        raise
+
+
+async def _until_up(directory: Path, supervisor: asyncio.subprocess.Process, log: Path) -> State:
+    deadline = time.monotonic() + START_SECONDS
+    while not (state := read_state(directory)).up:
+        if supervisor.returncode is not None:
+            raise StackError(f"The local stack did not start.\n{last_lines(log)}")
+        if time.monotonic() > deadline:
+            raise StackError(f"The local stack did not start in {START_SECONDS:g} s: see {log}")
+        await asyncio.sleep(POLL_SECONDS)
+    return state
+
+
+async def stop(directory: Path) -> bool:
+    """Stop the stack of a directory, whoever runs it; return whether anything was alive.
+
+    Raises:
+        StackError: something of it does not end.
+    """
+    supervisor = read_state(directory).supervisor
+    was_up = supervisor is not None and supervisor.alive()
+    if supervisor is not None and was_up:
+        os.kill(supervisor.pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        while supervisor.alive() and read_state(directory).supervisor == supervisor:
+            if time.monotonic() > deadline:
+                os.kill(supervisor.pid, signal.SIGKILL)
+            await asyncio.sleep(POLL_SECONDS)
+    with lock(directory) as ours:
+        if not ours:  # another process starts the stack anew: what runs now is that one's
+            return was_up
+        leftovers = await end_leftovers(directory, read_state(directory))
+    return was_up or leftovers > 0
+
+
+async def run(options: StackOptions, show: Callable[[State], None]) -> int:
+    """Run the stack until SIGINT, SIGTERM or SIGHUP, and return the exit status.
+
+    Args:
+        options: what to start.
+        show: called with the state once every server answers.
+
+    Raises:
+        StackError: it did not start, or a server ended by itself.
+    """
+    options = options.resolved()
+    end = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in END_SIGNALS:
+        loop.add_signal_handler(number, end.set)
+    serving = asyncio.create_task(_serve(options, show))
+    ending = asyncio.create_task(end.wait())
+    await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
+    ending.cancel()
+    if not serving.done():
+        print("Stopping the local stack.", flush=True)
+        serving.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
+    return 0
+
+
+async def _serve(options: StackOptions, show: Callable[[State], None]) -> None:
+    async with running(options) as stack:
+        show(read_state(options.state_directory))
+        if stack.supervisor is None:
+            print("Another process runs it already.")
+            return
+        print("The local stack is up; Ctrl-C stops it.", flush=True)
+        raise StackError(await stack.failed())
+
+
+def _arguments(options: StackOptions) -> list[str]:
+    arguments = ["--state-directory", str(options.state_directory), "--bucket", options.bucket]
+    if options.pictures is not None:
+        arguments += ["--pictures", str(options.pictures)]
+    if not options.prefect:
+        arguments.append("--no-prefect")
+    if not options.worker:
+        arguments.append("--no-worker")
+    return [*arguments, *command_line(options.model)]

@@ -1,0 +1,76 @@
+"""The worker that runs what the Prefect UI or the API asks for, and the deployments it serves."""
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from deployments.local.http_probe import post_json
+from deployments.local.processes import Program, last_lines, launch
+from tasks.core.errors import StackError
+
+POOL = "birdwalk"
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 120.0
+REGISTER_SECONDS = 180.0
+STOP_SECONDS = 20.0  # a flow run is cancelled and gets the time to say so
+WITHOUT = ("PREFECT_",)
+
+
+def program(*, api_url: str, environment: Mapping[str, str], log: Path) -> Program:
+    """Return the process worker; it makes the work pool when there is none.
+
+    Args:
+        api_url: of the Prefect server.
+        environment: what the flows need to find the local servers.
+        log: file that receives its output.
+    """
+
+    async def ready() -> bool:
+        workers = await post_json(f"{api_url}/work_pools/{POOL}/workers/filter", {})
+        return any(worker["status"] == "ONLINE" for worker in workers or [])
+
+    return Program(
+        name="worker",
+        command=(
+            *(sys.executable, "-m", "prefect", "worker", "start"),
+            *("--pool", POOL, "--type", "process", "--name", "local"),
+        ),
+        log=log,
+        ready=ready,
+        environment=environment,
+        start_seconds=START_SECONDS,
+        without=WITHOUT,
+        stop_seconds=STOP_SECONDS,
+        directory=ROOT,
+    )
+
+
+async def register_deployments(worker: Program) -> None:
+    """Register every deployment of prefect.yaml; the work pool must exist.
+
+    Raises:
+        StackError: there is no prefect.yaml, or Prefect refused it.
+    """
+    if not (ROOT / "prefect.yaml").exists():
+        raise StackError(
+            f"There is no prefect.yaml in {ROOT}, so the worker has no deployment to run. "
+            "Start the stack from the repository's checkout, or without the worker."
+        )
+    deploy = replace(
+        worker,
+        name="prefect deploy",
+        command=(sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"),
+        log=worker.log.with_name("deploy.log"),
+    )
+    process = await launch(deploy)
+    try:
+        status = await asyncio.wait_for(process.wait(), REGISTER_SECONDS)
+    except TimeoutError:
+        status = None
+    finally:
+        await process.stop()
+    if status != 0:
+        how = "did not end in time" if status is None else f"ended with status {status}"
+        raise StackError(f"`prefect deploy --all` {how}:\n{last_lines(deploy.log)}")
