@@ -7,7 +7,6 @@ import hashlib
 import importlib.metadata
 import io
 import re
-import shutil
 import tempfile
 import unicodedata
 from dataclasses import dataclass
@@ -205,12 +204,10 @@ def _stamp_of(directory: Path) -> str | None:
 
 def _replace_directory(made: Path, directory: Path, replaced: Path) -> None:
     """Put a finished directory in place; whoever else finished the same one first wins."""
-    if directory.exists():
-        directory.rename(replaced)
     try:
         made.rename(directory)
-    except OSError:
-        if _stamp_of(directory) != _recipe_stamp():
-            raise
-    if replaced.exists():
-        shutil.rmtree(replaced)
+    except OSError:  # there is a directory with something in it
+        if _stamp_of(directory) == _recipe_stamp():
+            return
+        directory.rename(replaced)
+        made.rename(directory)
