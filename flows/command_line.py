@@ -1,0 +1,46 @@
+"""Run a flow from a terminal: its parameters are the options, its docstring is the help."""
+
+import asyncio
+import functools
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn, TypeVar
+
+from cyclopts import App
+from prefect import Flow
+from prefect.exceptions import ParameterTypeError
+from rich.console import Console
+
+from tasks.core.errors import BirdwalkError
+
+Outcome = TypeVar("Outcome")
+
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+
+
+def run_flow_from_command_line(
+    flow: Flow[..., Coroutine[Any, Any, Outcome]], show: Callable[[Outcome], None]
+) -> NoReturn:
+    """Read the flow's parameters from the command line, run it, and show its outcome.
+
+    Exits with 0 when the flow completed, 1 when it failed, 130 on Ctrl-C.
+    """
+
+    # The signature that cyclopts reads is the flow's own.
+    @functools.wraps(flow.fn)
+    def command(*arguments: Any, **options: Any) -> None:
+        show(asyncio.run(flow(*arguments, **options)))
+
+    app = App(name=f"python -m flows.{flow.fn.__name__}")
+    app.default(command)
+    errors = Console(stderr=True)
+    try:
+        app()
+    except KeyboardInterrupt:
+        errors.print("Interrupted. What was embedded is kept; run again to go on.")
+        sys.exit(EXIT_INTERRUPTED)
+    except (BirdwalkError, ParameterTypeError) as error:
+        errors.print(f"{type(error).__name__}: {error}", style="bold red", markup=False)
+        sys.exit(EXIT_FAILED)
+    sys.exit(0)

@@ -1,0 +1,34 @@
+"""Tasks that leave files and pictures for people."""
+
+from collections.abc import Sequence
+
+from prefect import task
+from prefect.artifacts import acreate_link_artifact, acreate_table_artifact
+from prefect.logging import get_run_logger
+
+from tasks.core import csvreport
+from tasks.core.run import current_run
+from tasks.core.types import BatchReport, CsvReport
+from tasks.retrying import DURABLE
+
+
+@task(task_run_name="write CSV", **DURABLE)
+async def write_csv(reports: Sequence[BatchReport]) -> CsvReport:  # noqa: ARG001 - edge
+    """Join the batches' parts to one CSV, and show its first rows."""
+    report = await csvreport.write_csv(current_run())
+    if report.path is None:
+        get_run_logger().info("Nothing was embedded, so there is no CSV.")
+        return report
+    shape = f"{report.rows:,} rows x {report.columns:,} columns"
+    await acreate_table_artifact(
+        key="embeddings-csv",
+        table=csvreport.preview(report),
+        description=f"The first of {shape}: the image_id, then its vector. {report.path}",
+    )
+    await acreate_link_artifact(
+        key="embeddings-csv-file",
+        link=report.path.as_uri(),
+        link_text=str(report.path),
+        description=f"{shape}, no header.",
+    )
+    return report

@@ -1,0 +1,32 @@
+"""Do the same thing to many items, a few at a time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+async def for_each(
+    items: Iterable[Item], work: Callable[[Item], Awaitable[Result]], at_once: int
+) -> list[Result]:
+    """Return `work` of each item, in the order of the items, at most `at_once` under way.
+
+    Raises:
+        Exception: the first that `work` raised; the others were cancelled.
+    """
+    waiting = enumerate(items)
+    results: dict[int, Result] = {}
+
+    async def serve() -> None:
+        for number, item in waiting:
+            results[number] = await work(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(at_once):
+                group.create_task(serve())
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from errors.exceptions[0].__cause__
+    return [results[number] for number in sorted(results)]

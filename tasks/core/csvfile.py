@@ -1,0 +1,127 @@
+r"""Embeddings as CSV: image_id, then one column a number; no header, UTF-8, \n ends a row.
+
+The image_id always stands in quotes (doubled inside), so that any name survives. Numbers are the
+shortest text that reads back as the same float32. A row is written whole or, after a crash, found
+torn at the end of its file and dropped.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import orjson
+
+from tasks.core.errors import ArtifactError
+from tasks.core.types import Vector
+
+ROW = re.compile(rb'"((?:[^"]|"")*)",([-+.,0-9eE]+)\n')
+
+
+def format_row(image_id: str, vector: Vector) -> bytes:
+    """Return one CSV row with its line end."""
+    name = image_id.encode().replace(b'"', b'""')
+    numbers = orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY)
+    return b'"%b",%b\n' % (name, numbers[1:-1])
+
+
+def parse_rows(data: bytes, dimension: int) -> Iterator[tuple[str, Vector, int]]:
+    """Yield (image_id, vector, end offset) of each whole row; stop at the first that is not."""
+    end = 0
+    while match := ROW.match(data, end):
+        end = match.end()
+        numbers = orjson.loads(b"[%b]" % match[2])
+        if len(numbers) != dimension:
+            raise ArtifactError(
+                f"A CSV row has {len(numbers)} numbers where {dimension} were expected: it belongs"
+                " to another embedding space. Remove the file and run again."
+            )
+        yield match[1].replace(b'""', b'"').decode(), np.array(numbers, dtype=np.float32), end
+
+
+def read_part(path: Path, dimension: int) -> dict[str, Vector]:
+    """Return the vectors of a part by image_id; a missing file is an empty part.
+
+    Raises:
+        ArtifactError: the part holds vectors of another dimension.
+    """
+    if not path.exists():
+        return {}
+    return {name: vector for name, vector, _ in parse_rows(path.read_bytes(), dimension)}
+
+
+class PartWriter:
+    """Appends rows to a batch's CSV part, each at once, so that a killed batch keeps its rows.
+
+    Opening it drops a torn last row; `finished` holds the image_ids that are already there.
+
+    Raises:
+        ArtifactError: the disk is full, or the file cannot be written.
+    """
+
+    def __init__(self, path: Path, dimension: int) -> None:
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+        rows = list(parse_rows(path.read_bytes(), dimension))
+        self.finished = frozenset(name for name, _, _ in rows)
+        self._end = rows[-1][2] if rows else 0
+        os.ftruncate(self._file, self._end)
+
+    def append(self, image_id: str, vector: Vector) -> None:
+        """Write one row; a row that does not fit whole is taken back."""
+        row = format_row(image_id, vector)
+        try:
+            written = os.pwrite(self._file, row, self._end)
+            if written < len(row):
+                written += os.pwrite(self._file, row[written:], self._end + written)
+        except OSError as error:
+            os.ftruncate(self._file, self._end)
+            raise _cannot_write(self._path, error) from error
+        self._end += written
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        os.close(self._file)
+
+
+def join_parts(parts: Iterable[Path], target: Path, dimension: int) -> int:
+    """Write the parts as one CSV, each part's rows ordered by image_id; return the rows.
+
+    The target appears whole or not at all. Parts in the order of their names make the whole file
+    ordered, since batches are cut from an ordered listing.
+    """
+    rows = 0
+    partial = target.with_name(target.name + ".partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            for part in parts:
+                vectors = read_part(part, dimension)
+                file.writelines(format_row(name, vectors[name]) for name in sorted(vectors))
+                rows += len(vectors)
+        partial.replace(target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise _cannot_write(target, error) from error
+    return rows
+
+
+def _cannot_write(path: Path, error: OSError) -> ArtifactError:
+    return ArtifactError(
+        f"Cannot write {path}: {error.strerror}. Rows written so far are kept. Free space there,"
+        " or point BIRDWALK_DATA_DIRECTORY at a disk with room, and run again."
+    )

@@ -1,0 +1,210 @@
+"""Embed the images of a batch: paced, retried one by one, each kept the moment it is finished."""
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+
+from tasks.core.concurrency import for_each
+from tasks.core.csvfile import PartWriter
+from tasks.core.errors import (
+    ImageGone,
+    ImageReadDeadline,
+    ImageRefused,
+    QuotaExceeded,
+    SystemicFailure,
+    TransientFailure,
+)
+from tasks.core.gcs import download
+from tasks.core.postgres import sql
+from tasks.core.run import Run
+from tasks.core.spaces import find_space, space_table
+from tasks.core.types import BatchReport, ImageRef, Space, Vector
+
+FIRST_BACKOFF_SECONDS = 1.0
+LONGEST_BACKOFF_SECONDS = 30.0
+READS_BEFORE_BYTES = 2
+"""Times the model may fail to read a gs:// address in time before it is sent the bytes."""
+
+WORKERS = 256
+"""Images of one batch under way at most; the limiter decides how many are in flight."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a batch has counted so far."""
+
+    calls: int = 0
+    answers: int = 0
+    retries: int = 0
+    deferrals: int = 0
+    refused: int = 0
+    gone: int = 0
+    pending: int = 0
+
+
+@dataclass(slots=True)
+class Patience:
+    """How long one image may still be tried; a 429 does not count."""
+
+    deadline: float
+    attempts: int = 0
+    read_deadlines: int = 0
+
+    def backoff(self) -> float:
+        """Return the seconds to wait before the next attempt: full jitter, growing (AWS's rule)."""
+        longest = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2**self.attempts)
+        self.attempts += 1
+        return random.uniform(0, longest)  # noqa: S311 - spreads retries, keeps no secret
+
+
+@dataclass(slots=True)
+class BatchEmbedder:
+    """Embeds one batch of a run into its CSV part."""
+
+    run: Run
+    space: Space
+    writer: PartWriter
+    tally: Tally = field(default_factory=Tally)
+
+    async def embed_all(self, images: list[ImageRef]) -> None:
+        """Embed the images; those finished are in the part whatever happens then.
+
+        Raises:
+            SystemicFailure: an answer that every image would get; the others were stopped.
+            ArtifactError: the part cannot be written.
+        """
+        await for_each(images, self._finish, min(WORKERS, len(images)))
+
+    async def _finish(self, image: ImageRef) -> None:
+        try:
+            vector = await self._embed(image)
+        except ImageRefused as error:
+            self.tally.refused += 1
+            await self._record_refusal(image, str(error))
+        except ImageGone:
+            self.tally.gone += 1
+            await self._record_gone(image)
+        except TransientFailure:
+            self.tally.pending += 1
+        else:
+            self.writer.append(image.name, vector)
+        self.run.progress.done += 1
+
+    async def _embed(self, image: ImageRef) -> Vector:
+        patience = Patience(time.monotonic() + self.run.settings.image_time_budget_seconds)
+        while True:
+            asked = time.monotonic()
+            try:
+                return await self._ask(image, patience)
+            except QuotaExceeded as error:
+                self.tally.deferrals += 1
+                self.run.progress.deferrals += 1
+                self._defer(error)
+                patience.deadline += time.monotonic() - asked
+            except TransientFailure as error:
+                patience.read_deadlines += isinstance(error, ImageReadDeadline)
+                delay = patience.backoff()
+                if time.monotonic() + delay > patience.deadline:
+                    raise
+                self.tally.retries += 1
+                await asyncio.sleep(delay)
+
+    def _defer(self, error: QuotaExceeded) -> None:
+        limiter = self.run.limiter
+        limiter.slow_down(error.retry_after)
+        budget = self.run.settings.image_time_budget_seconds
+        if time.monotonic() - limiter.last_success > budget:
+            raise SystemicFailure(
+                f"For {budget:.0f} seconds every call was over the quota: {error} Ask for a larger"
+                " quota, or wait until nobody else uses it. What was embedded is kept."
+            ) from error
+
+    async def _ask(self, image: ImageRef, patience: Patience) -> Vector:
+        embedder = self.run.embedder
+        data = None
+        if patience.read_deadlines >= READS_BEFORE_BYTES:
+            data = await download(self.run.storage, image.bucket, image.name)
+        async with self.run.limiter.slot():
+            self.tally.calls += 1
+            start = time.monotonic()
+            if data is None:
+                vector = await embedder.embed_uri(image.uri)
+            else:
+                vector = await embedder.embed_bytes(data)
+            self.run.limiter.succeeded(time.monotonic() - start)
+        self.tally.answers += 1
+        self.run.progress.answers += 1
+        return vector
+
+    async def _record_refusal(self, image: ImageRef, reason: str) -> None:
+        async with self.run.database.transaction() as connection:
+            await connection.execute(
+                sql("insert_refusal"),
+                self.space.space_id,
+                image.bucket,
+                image.name,
+                image.generation,
+                reason,
+            )
+            stale = sql("delete_stale_row", table=space_table(self.space))
+            await connection.execute(stale, image.bucket, image.name)
+
+    async def _record_gone(self, image: ImageRef) -> None:
+        async with self.run.database.connection() as connection:
+            await connection.execute(sql("delete_gone_object"), self.run.run_id, image.name)
+
+
+async def embed_batch(run: Run, batch: int) -> BatchReport:
+    """Embed the images of a batch into its CSV part; a repeated batch pays only for the rest.
+
+    Raises:
+        SystemicFailure: an answer that every image would get.
+        ArtifactError: the part cannot be written.
+        DatabaseUnavailable: Postgres cannot be reached.
+    """
+    with run.timed("embed_batches"):
+        await run.hold.take()
+        space = await find_space(run)
+        rows = await _read_batch(run, space, batch)
+        with PartWriter(run.part(batch), space.dimension) as writer:
+            images = [
+                image
+                for image, refused in rows
+                if not refused and image.name not in writer.finished
+            ]
+            run.progress.done += len(rows) - len(images)
+            embedder = BatchEmbedder(run, space, writer)
+            await embedder.embed_all(images)
+        tally = embedder.tally
+    refused = sum(refused for _, refused in rows) + tally.refused
+    return BatchReport(
+        batch=batch,
+        images=len(rows),
+        embedded=len(rows) - refused - tally.gone - tally.pending,
+        recovered=len(writer.finished),
+        refused=refused,
+        gone=tally.gone,
+        pending=tally.pending,
+        calls=tally.calls,
+        answers=tally.answers,
+        retries=tally.retries,
+        deferrals=tally.deferrals,
+    )
+
+
+async def _read_batch(run: Run, space: Space, batch: int) -> list[tuple[ImageRef, bool]]:
+    bucket = run.options.bucket
+    async with run.database.connection() as connection:
+        rows = await connection.fetch(
+            sql("select_batch"), run.run_id, batch, space.space_id, bucket
+        )
+    return [
+        (
+            ImageRef(
+                bucket, row["image_id"], row["generation"], row["content_type"], row["content_hash"]
+            ),
+            row["refused"],
+        )
+        for row in rows
+    ]

@@ -1,0 +1,123 @@
+"""Every error birdwalk raises, in one tree.
+
+BirdwalkError
+├── InvalidInput            a parameter that cannot work: UnknownImage, InvalidIndexName
+├── StorageError            the bucket: BucketNotFound, BucketForbidden, NothingToEmbed
+├── EmbeddingError          the model's answer to one image
+│   ├── ImageRefused        will not change by asking again
+│   ├── ImageGone           the object vanished after it was listed
+│   ├── QuotaExceeded       slow down and ask again; never counts as a failed attempt
+│   ├── TransientFailure    may change by asking again
+│   │   └── ImageReadDeadline   the model timed out reading the gs:// address
+│   └── SystemicFailure     every image would get it: the run stops at once
+├── DatabaseError           Postgres
+│   ├── DatabaseUnavailable     unreachable, or the connection was lost
+│   ├── ExtensionMissing        pgvector is not there, or too old
+│   ├── IndexBusy               another run holds the index
+│   └── IndexNameTaken          the view's name belongs to something else
+├── ArtifactError           a file could not be written or read back
+├── GateFailed              the verification found the index wrong
+└── StackError              a server of the local stack could not start or stop
+
+Messages name the thing, say what was expected, and what to do.
+"""
+
+
+class BirdwalkError(Exception):
+    """Anything birdwalk reports to its user on purpose."""
+
+
+class InvalidInput(BirdwalkError):
+    """A parameter or setting that cannot work."""
+
+
+class UnknownImage(InvalidInput):
+    """The image asked for is not in the index."""
+
+
+class InvalidIndexName(InvalidInput):
+    """The index's name cannot be a Postgres view name."""
+
+
+class StorageError(BirdwalkError):
+    """Cloud Storage did not give what was asked."""
+
+
+class BucketNotFound(StorageError):
+    """There is no such bucket."""
+
+
+class BucketForbidden(StorageError):
+    """The caller may not list or read the bucket."""
+
+
+class NothingToEmbed(StorageError):
+    """The bucket or prefix holds no image at all."""
+
+
+class EmbeddingError(BirdwalkError):
+    """The model's answer to one image was not a vector."""
+
+
+class ImageRefused(EmbeddingError):
+    """The model will never accept this object version."""
+
+
+class ImageGone(EmbeddingError):
+    """The object vanished between listing and call."""
+
+
+class QuotaExceeded(EmbeddingError):
+    """The model asks for a slower pace (429).
+
+    Attributes:
+        retry_after: seconds the server asked to wait, or None when it did not say.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class TransientFailure(EmbeddingError):
+    """An answer that may be different next time."""
+
+
+class ImageReadDeadline(TransientFailure):
+    """The model timed out reading the image by its gs:// address."""
+
+
+class SystemicFailure(EmbeddingError):
+    """An answer that every image of the run would get."""
+
+
+class DatabaseError(BirdwalkError):
+    """Postgres did not do what was asked."""
+
+
+class DatabaseUnavailable(DatabaseError):
+    """Postgres cannot be reached, or the connection was lost."""
+
+
+class ExtensionMissing(DatabaseError):
+    """The vector extension is missing or too old."""
+
+
+class IndexBusy(DatabaseError):
+    """Another run holds the index."""
+
+
+class IndexNameTaken(DatabaseError):
+    """A relation that birdwalk did not make has the index's name."""
+
+
+class ArtifactError(BirdwalkError):
+    """A file could not be written, or does not read back."""
+
+
+class GateFailed(BirdwalkError):
+    """The verification found the index wrong."""
+
+
+class StackError(BirdwalkError):
+    """A server of the local stack could not start or stop."""

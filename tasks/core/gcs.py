@@ -1,0 +1,185 @@
+"""List and read a Cloud Storage bucket.
+
+Google's client is blocking, so each page is fetched in a thread. Only metadata is listed; the
+bytes of an image are read when a person is to see it, or when the model could not read it itself.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+from google.api_core import exceptions
+from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import GoogleAuthError
+from google.cloud import storage
+from requests.exceptions import ConnectionError as RequestsConnectionError
+
+from tasks.core.errors import (
+    BucketForbidden,
+    BucketNotFound,
+    ImageGone,
+    StorageError,
+)
+from tasks.core.models import EmbeddingModel
+from tasks.core.settings import Settings
+from tasks.core.types import ImageRef
+
+# Without nextPageToken the client stops after the first page and says nothing
+# (googleapis/python-storage issue 977).
+LISTED_FIELDS = "items(name,size,md5Hash,crc32c,generation,contentType,updated),nextPageToken"
+PAGE_SIZE = 1000
+GENERIC_CONTENT_TYPES = frozenset({None, "", "application/octet-stream", "binary/octet-stream"})
+
+
+class ImageLister:
+    """Lists the images of a bucket; counts what it passes over.
+
+    Attributes:
+        objects: objects seen so far.
+        images: images yielded so far.
+        skipped: objects passed over, by reason.
+    """
+
+    def __init__(self, client: storage.Client, bucket: str, model: EmbeddingModel) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._model = model
+        self.objects = 0
+        self.images = 0
+        self.skipped: Counter[str] = Counter()
+
+    async def pages(self, prefix: str, limit: int | None) -> AsyncIterator[list[ImageRef]]:
+        """Yield the images page by page, in the order of their names' UTF-8 bytes.
+
+        Raises:
+            BucketNotFound: there is no such bucket.
+            BucketForbidden: the caller may not list it.
+            StorageError: anything else that the client's own retries did not mend.
+        """
+        listed = self._client.list_blobs(
+            self._bucket, prefix=prefix or None, fields=LISTED_FIELDS, page_size=PAGE_SIZE
+        )
+        pages = listed.pages
+        while (page := await asyncio.to_thread(self._next_page, pages)) is not None:
+            images = [image for blob in page if (image := self._recognise(blob)) is not None]
+            if limit is not None:
+                images = images[: limit - self.images]
+            self.images += len(images)
+            yield images
+            if limit is not None and self.images >= limit:
+                return
+
+    def _next_page(self, pages: Iterator[Any]) -> list[Any] | None:
+        try:
+            page = next(pages, None)
+            return None if page is None else list(page)
+        except (exceptions.GoogleAPICallError, GoogleAuthError, RequestsConnectionError) as error:
+            raise translate_error(error, self._bucket) from error
+
+    def _recognise(self, blob: Any) -> ImageRef | None:
+        self.objects += 1
+        reason = why_not_an_image(blob.name, blob.content_type, blob.size, self._model)
+        if reason is not None:
+            self.skipped[reason] += 1
+            return None
+        return ImageRef(
+            bucket=self._bucket,
+            name=blob.name,
+            generation=blob.generation,
+            content_type=blob.content_type,
+            content_hash=content_hash(blob.md5_hash, blob.crc32c, blob.size),
+            size=blob.size,
+            updated=blob.updated,
+        )
+
+
+def why_not_an_image(
+    name: str, content_type: str | None, size: int | None, model: EmbeddingModel
+) -> str | None:
+    """Return why the model cannot embed an object, or None when it can, as far as a listing tells.
+
+    A content type that says something decides; a generic one leaves it to the name's extension.
+    """
+    extension = PurePosixPath(name).suffix.lower()
+    if content_type in GENERIC_CONTENT_TYPES:
+        kind = model.formats.get(extension)
+    else:
+        kind = content_type.split(";")[0].strip().lower() if content_type else None
+    if kind not in model.formats.values():
+        is_picture = (kind or "").startswith("image/")
+        return f"a format the model does not read ({kind})" if is_picture else "not an image"
+    if "\0" in name:
+        return "a name that Postgres cannot hold"
+    if size == 0:
+        return "empty"
+    if size is not None and size > model.max_bytes:
+        return f"over {model.max_bytes // 1_000_000} MB"
+    return None
+
+
+def content_hash(md5: str | None, crc32c: str | None, size: int | None) -> str | None:
+    """Return what tells equal bytes from the listing: md5, or crc32c and size without it.
+
+    Composite objects have no md5 (Cloud Storage documentation, "Hashes and ETags").
+    """
+    if md5:
+        return f"md5:{md5}"
+    return f"crc32c:{crc32c}:{size}" if crc32c else None
+
+
+def open_client(settings: Settings) -> storage.Client:
+    """Return a storage client for Google, or for the endpoint in the settings.
+
+    Raises:
+        StorageError: there are no Google credentials.
+    """
+    if settings.storage_endpoint is None:
+        try:
+            return storage.Client(project=settings.project)
+        except GoogleAuthError as error:
+            raise translate_error(error, "") from error
+    return storage.Client(
+        project=settings.project or "birdwalk-local",
+        credentials=AnonymousCredentials(),
+        client_options={"api_endpoint": settings.storage_endpoint},
+    )
+
+
+async def download(client: storage.Client, bucket: str, name: str) -> bytes:
+    """Return an object's bytes.
+
+    Raises:
+        ImageGone: the object is not there any more.
+        StorageError: it cannot be read.
+    """
+    blob = client.bucket(bucket).blob(name)
+    try:
+        return bytes(await asyncio.to_thread(blob.download_as_bytes))
+    except exceptions.NotFound as error:
+        raise ImageGone(f"gs://{bucket}/{name} is not there any more.") from error
+    except (exceptions.GoogleAPICallError, GoogleAuthError, RequestsConnectionError) as error:
+        raise translate_error(error, bucket) from error
+
+
+def translate_error(error: Exception, bucket: str) -> StorageError:
+    """Return the StorageError that says what to do about the client's error."""
+    match error:
+        case exceptions.NotFound():
+            return BucketNotFound(
+                f"Bucket {bucket!r} does not exist. Check the name and the project; gcloud storage"
+                " ls lists the buckets you can see."
+            )
+        case exceptions.Forbidden() | exceptions.Unauthorized():
+            return BucketForbidden(
+                f"Bucket {bucket!r} may not be listed or read: {error}. Grant the caller"
+                " roles/storage.objectViewer on it."
+            )
+        case GoogleAuthError():
+            return BucketForbidden(
+                f"No usable Google credentials: {error} Run gcloud auth application-default login,"
+                " or give the worker a service account."
+            )
+        case _:
+            return StorageError(f"Cloud Storage failed for bucket {bucket!r}: {error}")

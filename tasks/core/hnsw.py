@@ -1,0 +1,81 @@
+"""The approximate index of a space: built when it pays, valid, and of the query's operator."""
+
+import time
+
+from tasks.core.postgres import Connection, Identifier, sql
+from tasks.core.run import Run
+from tasks.core.spaces import find_space, space_table
+from tasks.core.types import IndexReport, Space
+
+ROWS_THAT_PAY = 10_000
+"""Below this an exact search takes milliseconds, and misses nothing."""
+
+OPERATOR_CLASS = "vector_l2_ops"
+"""The class of the seed's <->."""
+
+BYTES_A_NODE = 720
+"""What pgvector keeps of a row beside its vector while it builds, at m = 16 (measured)."""
+
+
+async def build_index(run: Run) -> IndexReport:
+    """Build the HNSW index where it pays and is missing or unusable; ANALYZE the table.
+
+    Raises:
+        DatabaseError: Postgres could not build it; the table keeps its rows.
+    """
+    with run.timed("build_index"):
+        space = await find_space(run)
+        start = time.monotonic()
+        async with run.database.connection() as connection:
+            rows = await connection.fetchval(sql("count_rows", table=space_table(space)))
+            present = await _drop_unusable(connection, space)
+            pays = rows >= ROWS_THAT_PAY
+            if pays and not present:
+                await _create(connection, run, space, rows)
+            await connection.execute(sql("analyze", table=space_table(space)))
+        built = pays and not present
+        return IndexReport(
+            rows=rows,
+            built=built,
+            present=present or built,
+            seconds=time.monotonic() - start,
+            reason=_reason(rows, present=present, built=built),
+        )
+
+
+async def has_hnsw(connection: Connection, space: Space) -> bool:
+    """Return whether a valid HNSW index of the query's operator class exists."""
+    rows = await connection.fetch(sql("select_hnsw"), str(space_table(space)))
+    return any(row["valid"] and row["opclass"] == OPERATOR_CLASS for row in rows)
+
+
+async def _drop_unusable(connection: Connection, space: Space) -> bool:
+    usable = False
+    for row in await connection.fetch(sql("select_hnsw"), str(space_table(space))):
+        if row["valid"] and row["opclass"] == OPERATOR_CLASS:
+            usable = True
+        else:
+            await connection.execute(sql("drop_index", name=Identifier(row["name"])))
+    return usable
+
+
+async def _create(connection: Connection, run: Run, space: Space, rows: int) -> None:
+    wanted_mb = rows * (4 * space.dimension + BYTES_A_NODE) // 1_000_000 + 16
+    memory_mb = min(max(wanted_mb, 64), run.settings.index_build_memory_mb)
+    async with connection.transaction():
+        await connection.execute(
+            "SELECT set_config('maintenance_work_mem', $1, true)", f"{memory_mb}MB"
+        )
+        name = Identifier(f"{space.table}_hnsw")
+        # Writers wait while it is built, readers do not; the only writer is this run.
+        await connection.execute(
+            sql("create_hnsw", name=name, table=space_table(space)), timeout=None
+        )
+
+
+def _reason(rows: int, *, present: bool, built: bool) -> str:
+    if built:
+        return f"built over {rows:,} rows"
+    if present:
+        return f"kept: it grows with the table ({rows:,} rows)"
+    return f"not needed: exact search over {rows:,} rows is fast and misses nothing"

@@ -1,0 +1,67 @@
+"""Stream a bucket's listing into Postgres: page by page, by COPY, in one transaction."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from tasks.core.errors import NothingToEmbed
+from tasks.core.gcs import ImageLister
+from tasks.core.postgres import sql
+from tasks.core.run import Run
+from tasks.core.types import Listing
+
+COLUMNS = ("run_id", "image_id", "generation", "content_type", "content_hash", "size", "updated")
+
+
+async def list_images(run: Run) -> Listing:
+    """Replace the index's last listing by the bucket's present one; return its counts.
+
+    Raises:
+        BucketNotFound, BucketForbidden, StorageError: the bucket cannot be listed.
+        NothingToEmbed: it holds no image; the last listing is kept.
+    """
+    options = run.options
+    lister = ImageLister(run.storage, options.bucket, run.model)
+    with run.timed("list_images"):
+        async with run.database.transaction() as connection:
+            await connection.execute(sql("delete_old_objects"), options.index)
+            await connection.copy_records_to_table(
+                "objects", schema_name="birdwalk", columns=COLUMNS, records=_records(run, lister)
+            )
+            _refuse_an_empty_listing(run, lister)
+            skipped = dict(lister.skipped)
+            await connection.execute(
+                sql("update_run_listing"),
+                run.run_id,
+                lister.objects,
+                lister.images,
+                json.dumps(skipped),
+            )
+    run.listing = Listing(lister.objects, lister.images, skipped)
+    return run.listing
+
+
+async def _records(run: Run, lister: ImageLister) -> AsyncIterator[tuple[Any, ...]]:
+    async for page in lister.pages(run.options.prefix, run.options.limit):
+        for image in page:
+            yield (
+                run.run_id,
+                image.name,
+                image.generation,
+                image.content_type,
+                image.content_hash,
+                image.size,
+                image.updated,
+            )
+
+
+def _refuse_an_empty_listing(run: Run, lister: ImageLister) -> None:
+    if lister.images:
+        return
+    where = f"gs://{run.options.bucket}/{run.options.prefix}"
+    reasons = ", ".join(f"{count} {reason}" for reason, count in lister.skipped.items())
+    raise NothingToEmbed(
+        f"{where} holds no image to embed: {lister.objects} objects"
+        f"{f' ({reasons})' if reasons else ''}. Expected {', '.join(run.model.formats)} files."
+        " Check the bucket and the prefix. Nothing was changed."
+    )

@@ -1,0 +1,95 @@
+"""Make a batch durable: its vectors and its bookkeeping in one transaction, or neither.
+
+New rows go straight into the space's table by binary COPY; rows that replace others wait in a
+temporary table and are upserted. Figures are in tests/bench.
+"""
+
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+import asyncpg
+
+from tasks.core.csvfile import read_part
+from tasks.core.postgres import Connection, sql
+from tasks.core.run import Run
+from tasks.core.spaces import find_space, space_table
+from tasks.core.types import BatchReport, Space, Vector
+
+COLUMNS = ("bucket", "image_id", "embedding", "generation", "content_hash")
+
+Row: TypeAlias = tuple[str, str, Vector, int, str | None]
+"""A row of a space's table, in the order of COLUMNS."""
+
+
+async def insert_batch(run: Run, report: BatchReport) -> BatchReport:
+    """Write an embedded batch into the space's table; a batch already written is left alone.
+
+    Raises:
+        DatabaseUnavailable: the connection was lost; nothing of the batch was written.
+        ArtifactError: the batch's CSV part does not read back.
+    """
+    with run.timed("insert_batches"):
+        await run.hold.take()
+        space = await find_space(run)
+        vectors = read_part(run.part(report.batch), space.dimension)
+        async with run.database.transaction() as connection:
+            if await _record_batch(connection, run, report):
+                fresh, changed = await _rows(connection, run, space, report.batch, vectors)
+                await load_rows(connection, space, fresh, changed)
+    return report
+
+
+async def load_rows(
+    connection: Connection, space: Space, fresh: list[Row], changed: list[Row]
+) -> None:
+    """Write rows inside the caller's transaction; `fresh` ones are expected not to exist yet."""
+    try:
+        async with connection.transaction():
+            await _copy(connection, space.table, fresh, schema_name="birdwalk")
+    except asyncpg.UniqueViolationError:
+        changed = fresh + changed
+    if changed:
+        await connection.execute(sql("create_stage", dimension=space.dimension))
+        await _copy(connection, "stage", changed)
+        await connection.execute(sql("upsert_stage", table=space_table(space)))
+
+
+async def _copy(connection: Connection, table: str, rows: Iterable[Row], **where: Any) -> None:
+    await connection.copy_records_to_table(table, records=rows, columns=COLUMNS, **where)
+
+
+async def _record_batch(connection: Connection, run: Run, report: BatchReport) -> bool:
+    """Return whether the batch is written for the first time."""
+    first = await connection.fetchval(
+        sql("insert_batch"),
+        run.run_id,
+        report.batch,
+        report.images,
+        report.embedded,
+        report.recovered,
+        report.refused,
+        report.gone,
+        report.pending,
+        report.calls,
+        report.answers,
+        report.retries,
+        report.deferrals,
+    )
+    return first is not None
+
+
+async def _rows(
+    connection: Connection, run: Run, space: Space, batch: int, vectors: dict[str, Vector]
+) -> tuple[list[Row], list[Row]]:
+    bucket = run.options.bucket
+    fresh: list[Row] = []
+    changed: list[Row] = []
+    for row in await connection.fetch(
+        sql("select_batch"), run.run_id, batch, space.space_id, bucket
+    ):
+        vector = vectors.get(row["image_id"])
+        if vector is None:
+            continue
+        rows = fresh if row["kind"] == "new" else changed
+        rows.append((bucket, row["image_id"], vector, row["generation"], row["content_hash"]))
+    return fresh, changed

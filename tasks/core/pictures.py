@@ -1,0 +1,156 @@
+"""Draw the contact sheet: the query, and beside it its neighbours with names and distances."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from tasks.core.errors import ArtifactError, ImageGone, StorageError
+from tasks.core.gcs import download
+from tasks.core.run import Run
+from tasks.core.types import Verdict
+
+WIDTH = 1000
+MARGIN = 20
+CAPTION = 52
+MOST_BYTES = 150_000
+"""As base64 in a markdown artifact this stays under 200 KB."""
+
+MOST_NEIGHBOURS = 20
+PAPER, INK, FAINT, FRAME, ACCENT = "#ffffff", "#1f2933", "#6b7684", "#d9dee5", "#2f6fde"
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One picture of the sheet; `data` is None where the picture could not be read."""
+
+    title: str
+    subtitle: str
+    data: bytes | None
+
+
+async def draw_contact_sheet(run: Run, verdict: Verdict) -> Path:
+    """Write the sheet of a verdict's query and neighbours as PNG under the run's directory.
+
+    Raises:
+        ArtifactError: the file cannot be written.
+    """
+    tiles = [Tile(verdict.query, "the query", await _read(run, verdict.query))]
+    for rank, neighbour in enumerate(verdict.neighbours[:MOST_NEIGHBOURS], start=1):
+        data = await _read(run, neighbour.image_id)
+        tiles.append(Tile(neighbour.image_id, f"{rank}.  distance {neighbour.distance:.3f}", data))
+    try:
+        run.contact_sheet.parent.mkdir(parents=True, exist_ok=True)
+        run.contact_sheet.write_bytes(compose_sheet(tiles))
+    except OSError as error:
+        raise ArtifactError(f"Cannot write {run.contact_sheet}: {error.strerror}.") from error
+    return run.contact_sheet
+
+
+async def _read(run: Run, image_id: str) -> bytes | None:
+    try:
+        return await download(run.storage, run.options.bucket, image_id)
+    except (ImageGone, StorageError):
+        # A sheet with a blank tile is worth more than no sheet.
+        return None
+
+
+def compose_sheet(tiles: Sequence[Tile]) -> bytes:
+    """Return the sheet as PNG under 150 kB: the first tile large at the left, the rest in rows."""
+    sheet = _draw(tiles)
+    for colours in (None, 256, 128, 64, 32):
+        image = sheet if colours is None else sheet.quantize(colours)
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG", optimize=True)
+        if buffer.tell() <= MOST_BYTES:
+            break
+    return buffer.getvalue()
+
+
+def as_data_uri(png: bytes) -> str:
+    """Return a PNG as a data: URI, which Prefect's UI paints inside markdown."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def _draw(tiles: Sequence[Tile]) -> Image.Image:
+    columns = 3 if len(tiles) - 1 <= 6 else 5  # noqa: PLR2004 - up to two rows of three
+    rest = tiles[1:]
+    rows = max(1, -(-len(rest) // columns))
+    query_side = 300
+    grid_left = MARGIN + query_side + MARGIN
+    side = (WIDTH - grid_left - MARGIN * columns) // columns
+    height = max(MARGIN + rows * (side + CAPTION + MARGIN), 2 * MARGIN + query_side + CAPTION)
+    sheet = Image.new("RGB", (WIDTH, height), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    _draw_tile(sheet, draw, tiles[0], (MARGIN, MARGIN), query_side)
+    for number, tile in enumerate(rest):
+        row, column = divmod(number, columns)
+        corner = (grid_left + column * (side + MARGIN), MARGIN + row * (side + CAPTION + MARGIN))
+        _draw_tile(sheet, draw, tile, corner, side)
+    return sheet
+
+
+def _draw_tile(
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, corner: tuple[int, int], side: int
+) -> None:
+    left, top = corner
+    picture = _thumbnail(tile.data, side)
+    sheet.paste(picture, (left + (side - picture.width) // 2, top + (side - picture.height) // 2))
+    is_query = tile.subtitle == "the query"
+    draw.rectangle(
+        (left, top, left + side - 1, top + side - 1),
+        outline=ACCENT if is_query else FRAME,
+        width=3 if is_query else 1,
+    )
+    size = 17 if is_query else 14
+    name = _fit(draw, tile.title, ImageFont.load_default(size), side)
+    draw.text((left, top + side + 6), name, INK, ImageFont.load_default(size))
+    draw.text((left, top + side + 28), tile.subtitle, FAINT, ImageFont.load_default(size - 1))
+
+
+def _thumbnail(data: bytes | None, side: int) -> Image.Image:
+    try:
+        picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data or b"")))
+        picture.thumbnail((side - 8, side - 8))
+        layer = picture.convert("RGBA")
+        paper = Image.new("RGBA", layer.size, PAPER)
+        return Image.alpha_composite(paper, layer).convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return Image.new("RGB", (side - 8, side - 8), FRAME)
+
+
+def _fit(
+    draw: ImageDraw.ImageDraw,
+    text: str,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    width: int,
+) -> str:
+    """Return the text on one line, its front cut where it is too long: names differ at the end."""
+    line = "".join(character if character.isprintable() else "?" for character in text)
+    shown = line
+    while draw.textlength(shown, font) > width and len(line) > 1:
+        line = line[max(1, len(line) // 16) :]
+        shown = "…" + line
+    return shown
+
+
+def contact_sheet_markdown(verdict: Verdict, png: bytes) -> str:
+    """Return the sheet and a table of ranks, names and distances as markdown."""
+    rows = "\n".join(
+        f"| {rank} | {_cell(neighbour.image_id)} | {neighbour.distance:.4f} |"
+        for rank, neighbour in enumerate(verdict.neighbours, start=1)
+    )
+    return (
+        f"# Nearest to {_cell(verdict.query)}\n\n"
+        f"![The query and its nearest images]({as_data_uri(png)})\n\n"
+        f"| rank | image | L2 distance |\n| --- | --- | --- |\n{rows}\n"
+    )
+
+
+def _cell(name: str) -> str:
+    """Return a name as inline code that cannot end its table cell, or its line."""
+    shown = "".join(character if character.isprintable() else "?" for character in name)
+    return "`" + shown.replace("`", "'").replace("|", "\\|") + "`"

@@ -1,0 +1,99 @@
+"""Pace calls to a quota: even spacing, few in flight, slower when told so.
+
+One limiter serves a whole run, so that batches share the quota instead of each using it up.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+SLOWDOWN = 0.85
+"""What is left of the pace after a 429."""
+
+SECONDS_BETWEEN_SLOWDOWNS = 1.0
+"""Calls already on their way when the pace dropped must not drop it again."""
+
+RECOVERY_PER_SECOND = 0.005
+"""Share of the full pace won back each second without a 429."""
+
+CATCH_UP_SECONDS = 0.05
+"""How far behind its schedule a limiter may catch up: covers a busy event loop, not a burst."""
+
+MOST_IN_FLIGHT = 256
+
+
+class Limiter:
+    """Spaces calls evenly at a number of requests a minute.
+
+    The number in flight is held to twice pace x latency: enough that the pace is never starved,
+    too few to bury a server that slows down.
+
+    Args:
+        requests_per_minute: the quota; calls are never paced faster.
+        clock: seconds that only grow; for tests.
+    """
+
+    def __init__(
+        self, requests_per_minute: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._full_rate = requests_per_minute / 60
+        self._rate = self._full_rate
+        self._clock = clock
+        self._next_at = clock()
+        self._slowed_at = float("-inf")
+        self._recovered_at = clock()
+        self._latency = 1.0
+        self._in_flight = 0
+        self._may_enter = asyncio.Condition()
+        self.last_success = clock()
+
+    @property
+    def rate(self) -> float:
+        """The present pace, in requests a second."""
+        return self._rate
+
+    @property
+    def in_flight_limit(self) -> int:
+        """How many calls may be under way at once."""
+        return max(4, min(MOST_IN_FLIGHT, round(2 * self._rate * self._latency) + 4))
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Wait for a turn, and hold a place in flight until the block ends."""
+        async with self._may_enter:
+            while self._in_flight >= self.in_flight_limit:
+                await self._may_enter.wait()
+            self._in_flight += 1
+        try:
+            await asyncio.sleep(self._reserve())
+            yield
+        finally:
+            self._in_flight -= 1
+            async with self._may_enter:
+                self._may_enter.notify()
+
+    def _reserve(self) -> float:
+        """Take the next place in the schedule; return the seconds until it comes."""
+        now = self._clock()
+        start = max(self._next_at, now - CATCH_UP_SECONDS)
+        self._next_at = start + 1 / self._rate
+        return max(0.0, start - now)
+
+    def succeeded(self, seconds: float) -> None:
+        """Learn from a call that was answered: its latency, and that the pace is bearable."""
+        now = self._clock()
+        self.last_success = now
+        self._latency += 0.1 * (seconds - self._latency)
+        elapsed, self._recovered_at = now - self._recovered_at, now
+        recovered = self._rate + self._full_rate * RECOVERY_PER_SECOND * elapsed
+        self._rate = min(self._full_rate, recovered)
+
+    def slow_down(self, retry_after: float | None = None) -> None:
+        """Learn from a 429: a slower pace, and none at all for `retry_after` seconds."""
+        now = self._clock()
+        self._recovered_at = now
+        if now - self._slowed_at >= SECONDS_BETWEEN_SLOWDOWNS:
+            self._slowed_at = now
+            self._rate = max(self._rate * SLOWDOWN, self._full_rate / 100)
+        self._next_at = max(self._next_at, now + (retry_after or 0.0))

@@ -1,0 +1,51 @@
+"""The one place where the environment is read: variables that begin with BIRDWALK_.
+
+Local or Google is a matter of three addresses; everything else is the same code.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+import platformdirs
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Where things are and how patient to be; one flow run sees one set of values.
+
+    Secrets live here (environment or a mounted file), never in flow parameters.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="BIRDWALK_", extra="ignore", frozen=True)
+
+    database_url: SecretStr = Field(
+        default=SecretStr("postgresql://postgres@localhost/birdwalk"),
+        description="Postgres with pgvector, as postgresql://user:password@host/database.",
+    )
+    project: str | None = Field(
+        default=None, description="Google Cloud project; by default the credentials' own."
+    )
+    location: str = Field(default="us-central1", description="Region of the Vertex AI model.")
+    storage_endpoint: str | None = Field(
+        default=None, description="Cloud Storage address; None is Google's."
+    )
+    vertex_endpoint: str | None = Field(
+        default=None,
+        description="Vertex AI address; None is Google's for the location; http:// means no TLS.",
+    )
+    data_directory: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("birdwalk")),
+        description="CSV parts, contact sheets, and the local stack's state.",
+    )
+    database_connections: Annotated[int, Field(ge=2, le=64)] = 6
+    request_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
+    image_time_budget_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
+    index_build_memory_mb: Annotated[int, Field(ge=64)] = 512
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Return the process's settings, read once."""
+    return Settings()

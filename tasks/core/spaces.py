@@ -1,0 +1,116 @@
+"""The embedding spaces of an index, each with a table of its own; one of them is published."""
+
+from typing import Any
+
+from tasks.core.errors import DatabaseError, IndexNameTaken
+from tasks.core.postgres import Connection, Identifier, Literal, sql
+from tasks.core.run import PREPROCESSING, Run
+from tasks.core.types import Space
+
+VIEW_COMMENT = "birdwalk index"
+
+
+def space_table(space: Space) -> Identifier:
+    """Return the table that holds a space's vectors."""
+    return Identifier(space.table, "birdwalk")
+
+
+def _space(row: Any) -> Space:
+    return Space(
+        space_id=row["space_id"],
+        index=row["index_name"],
+        model=row["model"],
+        dimension=row["dimension"],
+        preprocessing=row["preprocessing"],
+        table=f"space_{row['space_id']}",
+        status=row["status"],
+    )
+
+
+def _key(run: Run) -> tuple[str, str, int, str]:
+    options = run.options
+    return options.index, options.model, options.dimension, PREPROCESSING
+
+
+async def create_table(run: Run) -> Space:
+    """Make the extension, the space's registry row and its table where they are missing.
+
+    Raises:
+        ExtensionMissing: the server has no pgvector, or one that is too old.
+        IndexNameTaken: the index's name belongs to a relation that birdwalk did not make.
+    """
+    with run.timed("create_table"):
+        await run.database.ensure_extension()
+        async with run.database.transaction() as connection:
+            await _refuse_a_taken_name(connection, run.options.index)
+            space = _space(await connection.fetchrow(sql("insert_space"), *_key(run)))
+            table = space_table(space)
+            await connection.execute(
+                sql("create_space_table", table=table, dimension=space.dimension)
+            )
+            await connection.execute(sql("set_parallel_workers", table=table))
+    return space
+
+
+async def find_space(run: Run) -> Space:
+    """Return the space that the run fills.
+
+    Raises:
+        DatabaseError: create_table has not run, or the registry was emptied since.
+    """
+    async with run.database.connection() as connection:
+        row = await connection.fetchrow(sql("select_space"), *_key(run))
+    if row is None:
+        raise DatabaseError(
+            f"Index {run.options.index!r} has no space for {run.options.model} with"
+            f" {run.options.dimension} dimensions. Run create_table first."
+        )
+    return _space(row)
+
+
+async def publish(run: Run) -> Space:
+    """Point the index's view at the run's space, in one transaction; the old space stays.
+
+    Raises:
+        IndexNameTaken: the index's name belongs to a relation that birdwalk did not make.
+        DatabaseError: another view depends on the index, or the user may not create views.
+    """
+    with run.timed("publish"):
+        space = await find_space(run)
+        async with run.database.transaction() as connection:
+            exists = await _refuse_a_taken_name(connection, space.index)
+            if space.status != "active" or not exists:
+                await _repoint_view(connection, space)
+                await connection.execute(sql("retire_active_space"), space.index, space.space_id)
+                await connection.execute(sql("activate_space"), space.space_id)
+        return await find_space(run)
+
+
+async def _repoint_view(connection: Connection, space: Space) -> None:
+    index = Identifier(space.index)
+    grants = await connection.fetch(sql("select_grants"), space.index)
+    await connection.execute(sql("drop_view", index=index))
+    await connection.execute(
+        sql("create_view", index=index, table=space_table(space), model=Literal(space.model))
+    )
+    await connection.execute(sql("comment_view", index=index))
+    for grant in grants:
+        # Privileges come from the catalogue; the grantee is quoted by regrole's own output.
+        grantee = "PUBLIC" if grant["public"] else grant["grantee"]
+        option = " WITH GRANT OPTION" if grant["grantable"] else ""
+        await connection.execute(
+            f"GRANT {grant['privilege']} ON public.{index} TO {grantee}{option}"
+        )
+
+
+async def _refuse_a_taken_name(connection: Connection, index: str) -> bool:
+    """Return whether the index's view exists already."""
+    row = await connection.fetchrow(sql("select_relation"), index)
+    if row is None:
+        return False
+    if row["kind"] != "v" or row["comment"] != VIEW_COMMENT:
+        raise IndexNameTaken(
+            f"public.{index} exists and is not one of birdwalk's views: it was left alone. Choose"
+            " another index name, or rename what is there."
+        )
+    return True

@@ -1,0 +1,2 @@
+-- The planner needs to know the table it has now.
+ANALYZE {table}

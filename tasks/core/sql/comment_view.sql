@@ -1,0 +1,2 @@
+-- How publish knows its own views.
+COMMENT ON VIEW public.{index} IS 'birdwalk index'

@@ -1,0 +1,2 @@
+-- Rows of a space, all buckets.
+SELECT count(*) FROM {table}

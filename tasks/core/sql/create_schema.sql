@@ -1,0 +1,2 @@
+-- Everything of birdwalk's but the readers' views.
+CREATE SCHEMA IF NOT EXISTS birdwalk

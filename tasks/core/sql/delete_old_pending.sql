@@ -1,0 +1,3 @@
+-- The work lists of an index's earlier runs are of no use to anybody.
+DELETE FROM birdwalk.pending
+WHERE run_id IN (SELECT run_id FROM birdwalk.runs WHERE index_name = $1 AND run_id <> $2)

@@ -1,0 +1,2 @@
+-- An invalid index, or one of another operator class, would be kept silently.
+DROP INDEX birdwalk.{name}

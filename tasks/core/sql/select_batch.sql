@@ -1,0 +1,14 @@
+-- The images of one batch, and whether an earlier attempt of it was refused them.
+SELECT
+    pending.image_id,
+    pending.generation,
+    pending.content_type,
+    pending.content_hash,
+    pending.kind,
+    refusals.image_id IS NOT NULL AS refused
+FROM birdwalk.pending
+LEFT JOIN birdwalk.refusals
+    ON refusals.space_id = $3 AND refusals.bucket = $4
+    AND refusals.image_id = pending.image_id AND refusals.generation = pending.generation
+WHERE pending.run_id = $1 AND pending.batch = $2
+ORDER BY pending.image_id

@@ -1,0 +1,182 @@
+"""The gate: prove that the space's table equals the listing, and that searching it works."""
+
+from typing import Any
+
+import numpy as np
+
+from tasks.core.csvfile import read_part
+from tasks.core.errors import GateFailed
+from tasks.core.hnsw import has_hnsw
+from tasks.core.neighbours import nearest, nearest_exact, nearest_to_image
+from tasks.core.postgres import Connection, sql
+from tasks.core.run import Run
+from tasks.core.spaces import find_space, space_table
+from tasks.core.types import Check, Neighbour, Space, Vector, Verdict
+
+SAMPLED_ROWS = 20
+RECALL_NEIGHBOURS = 10
+LEAST_RECALL = 0.95
+SAME_PLACE = 1e-3
+"""L2 distance under which two unit vectors of float32 are the same: rounding stays far below."""
+
+
+async def verify(run: Run) -> Verdict:
+    """Check the run's space and ask the seed's question of it.
+
+    Returns:
+        The verdict, whether the checks held or not; `refuse_failed` turns it into an error.
+
+    Raises:
+        UnknownImage: the image to ask with is not in the index.
+    """
+    with run.timed("verify"):
+        space = await find_space(run)
+        async with run.database.connection() as connection:
+            sample = await _sample(connection, run, space)
+            recall, recall_check = await _check_recall(connection, space, sample)
+            checks = (
+                *await _check_completeness(connection, run, space),
+                await _check_vectors(connection, run, space),
+                await _check_bytes(connection, run, space),
+                await _check_self_neighbours(connection, space, sample),
+                recall_check,
+            )
+            query = run.options.query or await connection.fetchval(
+                sql("select_first_image", table=space_table(space)),
+                run.run_id,
+                run.options.bucket,
+            )
+            neighbours = await _ask(connection, run, space, query)
+            rows = await connection.fetchval(sql("count_rows", table=space_table(space)))
+            passed = all(check.passed for check in checks)
+            await connection.execute(
+                sql("update_space_verified"), space.space_id, rows, recall, passed
+            )
+    return Verdict(checks, query or "", tuple(neighbours), rows, recall)
+
+
+def refuse_failed(verdict: Verdict) -> None:
+    """Let a verdict pass, or stop the run.
+
+    Raises:
+        GateFailed: a check did not hold; the message names it and shows rows.
+    """
+    if not verdict.failed:
+        return
+    found = "; ".join(
+        f"{check.name}: {check.found}"
+        + (f" (such as {', '.join(map(repr, check.examples))})" if check.examples else "")
+        for check in verdict.failed
+    )
+    raise GateFailed(
+        f"The index was not published, or is left as it was: {found}. The rows written stay; run"
+        " again to finish the work, or look at the gate table of this run."
+    )
+
+
+async def _ask(
+    connection: Connection, run: Run, space: Space, query: str | None
+) -> list[Neighbour]:
+    if query is None:
+        return []
+    return await nearest_to_image(connection, run, space, query, run.options.neighbours)
+
+
+async def _sample(connection: Connection, run: Run, space: Space) -> list[tuple[str, Vector]]:
+    table = space_table(space)
+    rows = await connection.fetchval(sql("count_rows", table=table))
+    # Pages are drawn, not rows: ask for more than needed, since a draw of pages varies.
+    percent = min(100.0, 100.0 * 50 * SAMPLED_ROWS / max(rows, 1))
+    drawn = await connection.fetch(
+        sql("sample_rows", table=table), percent, run.run_id, SAMPLED_ROWS
+    )
+    return [(row["image_id"], row["embedding"].to_numpy()) for row in drawn]
+
+
+async def _check_completeness(
+    connection: Connection, run: Run, space: Space
+) -> tuple[Check, Check, Check]:
+    table, options = space_table(space), run.options
+    last = None
+    if options.limit is not None:
+        last = await connection.fetchval(sql("select_last_listed"), run.run_id)
+    scope = (run.run_id, options.bucket, options.prefix, last)
+    counts = await connection.fetchrow(sql("count_scope", table=table), *scope, space.space_id)
+    missing = await connection.fetch(
+        sql("select_missing", table=table), run.run_id, options.bucket, space.space_id
+    )
+    extra = await connection.fetch(sql("select_extra", table=table), *scope)
+    return (
+        Check(
+            "counts are equal",
+            counts["rows"] == counts["expected"],
+            f"{counts['rows']:,} rows for {counts['expected']:,} images listed and not refused",
+        ),
+        _none_found("no image is missing", missing, "listed images without a vector"),
+        _none_found("no image is extra", extra, "rows whose image is not in the bucket any more"),
+    )
+
+
+async def _check_vectors(connection: Connection, run: Run, space: Space) -> Check:
+    bad = await connection.fetch(
+        sql("select_bad_vectors", table=space_table(space)),
+        run.run_id,
+        run.options.bucket,
+        space.dimension,
+    )
+    claim = f"vectors are finite, of norm 1 and of {space.dimension} dimensions"
+    return _none_found(claim, bad, "vectors are not")
+
+
+def _none_found(claim: str, rows: list[Any], what: str) -> Check:
+    examples = tuple(row["image_id"] for row in rows)
+    return Check(claim, not rows, f"{rows[0]['total'] if rows else 0:,} {what}", examples)
+
+
+async def _check_bytes(connection: Connection, run: Run, space: Space) -> Check:
+    """Compare the table's vectors with the CSV's, for the first rows of the last part."""
+    claim = "the table holds the CSV's very numbers"
+    parts = sorted(run.part(0).parent.glob("part-*.csv"))
+    if not parts:
+        return Check(claim, passed=True, found="nothing was embedded in this run")
+    written = list(read_part(parts[-1], space.dimension).items())[:SAMPLED_ROWS]
+    different = []
+    for image_id, vector in written:
+        stored = await connection.fetchval(
+            sql("select_vector", table=space_table(space)), run.options.bucket, image_id
+        )
+        if stored is None or not np.array_equal(stored.to_numpy(), vector):
+            different.append(image_id)
+    found = f"{len(different)} of {len(written)} compared differ"
+    return Check(claim, not different, found, tuple(different[:5]))
+
+
+async def _check_self_neighbours(
+    connection: Connection, space: Space, sample: list[tuple[str, Vector]]
+) -> Check:
+    lost = []
+    for image_id, vector in sample:
+        found = await nearest(connection, space, vector, 1)
+        # Another copy of the same picture may come first, at the same distance.
+        if not found or found[0].distance > SAME_PLACE:
+            lost.append(image_id)
+    found_text = f"{len(lost)} of {len(sample)} sampled images are not"
+    return Check("images are their own nearest", not lost, found_text, tuple(lost[:5]))
+
+
+async def _check_recall(
+    connection: Connection, space: Space, sample: list[tuple[str, Vector]]
+) -> tuple[float | None, Check]:
+    claim = f"recall@{RECALL_NEIGHBOURS} of the index is at least {LEAST_RECALL:.2f}"
+    if not await has_hnsw(connection, space):
+        return None, Check(claim, passed=True, found="no index: searches are exact")
+    hits = wanted = 0
+    for _, vector in sample:
+        exact = await nearest_exact(connection, space, vector, RECALL_NEIGHBOURS)
+        found = await nearest(connection, space, vector, RECALL_NEIGHBOURS)
+        # By distance, not by name: equally near images may come in any order.
+        farthest = exact[-1].distance + SAME_PLACE
+        hits += sum(neighbour.distance <= farthest for neighbour in found)
+        wanted += len(exact)
+    recall = hits / wanted if wanted else 0.0
+    return recall, Check(claim, recall >= LEAST_RECALL, f"recall {recall:.3f}")

@@ -1,0 +1,28 @@
+"""Tasks that ask the model."""
+
+from prefect import task
+from prefect.logging import get_run_logger
+
+from tasks.core import embedding
+from tasks.core.run import current_run
+from tasks.core.types import Batch, BatchReport, SyncPlan
+from tasks.retrying import DURABLE
+
+
+@task(task_run_name="embed {batch.first:04d}-{batch.last:04d} of {batch.total}", **DURABLE)
+async def embed_batch(
+    plan: SyncPlan,  # noqa: ARG001 - draws the edge from plan_sync in Prefect's graph
+    batch: Batch,
+) -> BatchReport:
+    """Embed one batch, each image kept in the batch's CSV part as it is finished."""
+    report = await embedding.embed_batch(current_run(), batch.number)
+    get_run_logger().info(
+        "Embedded %d of %d images in %d calls; %d refused, %d gone, %d left for the next run.",
+        report.embedded,
+        report.images,
+        report.calls,
+        report.refused,
+        report.gone,
+        report.pending,
+    )
+    return report

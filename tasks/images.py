@@ -1,0 +1,24 @@
+"""Tasks that look at the bucket."""
+
+from prefect import task
+from prefect.logging import get_run_logger
+
+from tasks.core import listing
+from tasks.core.run import current_run
+from tasks.core.types import Listing
+from tasks.retrying import DURABLE
+
+
+@task(task_run_name="list gs://{bucket}/{prefix}", **DURABLE)
+async def list_images(bucket: str, prefix: str) -> Listing:
+    """List the bucket's images, metadata only, into Postgres."""
+    found = await listing.list_images(current_run())
+    get_run_logger().info(
+        "gs://%s/%s holds %d images among %d objects; skipped: %s.",
+        bucket,
+        prefix,
+        found.images,
+        found.objects,
+        found.skipped or "none",
+    )
+    return found

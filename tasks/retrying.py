@@ -1,0 +1,44 @@
+"""How Prefect treats every task here: no caching, and retries only where they can help.
+
+An image's own retries are inside its batch; these are for faults that take the batch with them.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypedDict
+
+from prefect import Task
+from prefect.cache_policies import NO_CACHE, CachePolicy
+from prefect.client.schemas.objects import State, TaskRun
+
+from tasks.core.errors import BirdwalkError, DatabaseUnavailable
+
+
+async def is_worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Return whether another attempt may end differently."""
+    try:
+        await state.result()
+    except DatabaseUnavailable:
+        return True
+    except BirdwalkError:
+        return False
+    except Exception:  # noqa: BLE001 - the question is what kind it is; Prefect still raises it
+        return True
+    return False
+
+
+class TaskOptions(TypedDict):
+    """The options that all tasks share."""
+
+    cache_policy: CachePolicy
+    retries: int
+    retry_delay_seconds: list[float]
+    retry_condition_fn: Callable[[Task[..., Any], TaskRun, State[Any]], Awaitable[bool]]
+
+
+DURABLE = TaskOptions(
+    cache_policy=NO_CACHE,
+    retries=3,
+    # Long enough in all for a database to restart.
+    retry_delay_seconds=[1, 5, 15],
+    retry_condition_fn=is_worth_retrying,
+)
