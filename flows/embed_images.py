@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from prefect import flow, runtime
+from prefect.utilities.urls import url_for
 from pydantic import Field
 
 from flows.command_line import run_flow_from_command_line
@@ -80,7 +81,11 @@ async def embed_images(  # noqa: PLR0913 - each parameter is a field of the form
         verdict = await verify(built)
         await publish(verdict, index)
         return SyncOutcome(
-            await summarise(run), verdict, csv, run.contact_sheet, runtime.flow_run.ui_url
+            await summarise(run),
+            verdict,
+            csv,
+            run.contact_sheet,
+            url_for("flow-run", runtime.flow_run.id),
         )
 
 

@@ -1,15 +1,17 @@
-"""The local stack's command line: python -m deployments.local up|down|status|run|env."""
+"""The local stack's command line: python -m deployments.local up|down|status|run|demo|env."""
 
 import argparse
 import asyncio
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 from deployments.local import background
 from deployments.local.addresses import Addresses, StackOptions
+from deployments.local.demo import demo
 from deployments.local.state import State, read_state
 from deployments.local.vertex_options import LatencyDistribution, ModelServerOptions
 from tasks.core.errors import StackError
@@ -26,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StackError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,11 +48,14 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument("--no-prefect", action="store_true", help="leave out Prefect and the worker")
     start.add_argument("--no-worker", action="store_true", help="leave out the worker")
     _add_model_options(start.add_argument_group("model server"))
+    ask = argparse.ArgumentParser(add_help=False)
+    ask.add_argument("--query", help="the picture to ask with, as named in the folder")
     for name, command, parents, text in (
         ("up", _up, [place, start], "start the stack in the background"),
         ("down", _down, [place], "stop it"),
         ("status", _status, [place], f"show each server; exit status {DOWN} when down"),
         ("run", _run, [place, start], "run the stack until Ctrl-C"),
+        ("demo", _demo, [place, start, ask], "embed the pictures and show the nearest of one"),
         ("env", _env, [place], "print export lines for a shell"),
     ):
         commands.add_parser(name, parents=parents, help=text).set_defaults(command=command)
@@ -133,6 +140,11 @@ def _status(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     return asyncio.run(background.run(_options(arguments), _print_servers))
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    options = replace(_options(arguments), prefect=True, worker=False)
+    return asyncio.run(demo(options.resolved(), arguments.query))
 
 
 def _env(arguments: argparse.Namespace) -> int:

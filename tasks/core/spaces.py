@@ -3,8 +3,9 @@
 from typing import Any
 
 from tasks.core.errors import DatabaseError, IndexNameTaken
-from tasks.core.postgres import Connection, Identifier, Literal, sql
+from tasks.core.postgres import Connection, Database, Identifier, IndexHold, Literal, sql
 from tasks.core.run import PREPROCESSING, Run
+from tasks.core.settings import Settings
 from tasks.core.types import Space
 
 VIEW_COMMENT = "birdwalk index"
@@ -114,3 +115,26 @@ async def _refuse_a_taken_name(connection: Connection, index: str) -> bool:
             " another index name, or rename what is there."
         )
     return True
+
+
+async def drop_index(settings: Settings, index: str) -> None:
+    """Remove an index with all its spaces, vectors and refusals; the runs' history stays.
+
+    Raises:
+        IndexBusy: a run holds it.
+        IndexNameTaken: the name belongs to a relation that birdwalk did not make.
+    """
+    database = Database(settings)
+    await database.open()
+    try:
+        hold = IndexHold(database, index, "birdwalk drop_index")
+        await hold.take()
+        async with database.transaction() as connection:
+            await _refuse_a_taken_name(connection, index)
+            await connection.execute(sql("drop_view", index=Identifier(index)))
+            for row in await connection.fetch(sql("delete_spaces"), index):
+                table = space_table(_space(row))
+                await connection.execute(sql("drop_space_table", table=table))
+        await hold.release()
+    finally:
+        await database.close()

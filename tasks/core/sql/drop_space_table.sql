@@ -1,0 +1,2 @@
+-- The vectors of a space that nothing refers to any more.
+DROP TABLE IF EXISTS {table}
