@@ -2,7 +2,6 @@
 
 import io
 import struct
-import warnings
 import zlib
 
 import numpy as np
@@ -16,6 +15,8 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG")
 MAXIMUM_BYTES = 20 * 1024 * 1024
 # Pillow's own warning threshold: a quarter of a gigabyte of pixels.
 MAXIMUM_PIXELS = 1024 * 1024 * 1024 // 4 // 3
+
+SHORTER_SIDE = 256
 
 # What Pillow's four decoders raise on damaged files.
 DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
@@ -32,9 +33,6 @@ TRANSPOSITIONS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# A picture over the limit is refused below with our own words, not reported twice.
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-
 
 class UnreadableImage(Exception):
     """The bytes are no picture the model accepts; the message says why and speaks of the image."""
@@ -44,8 +42,8 @@ def decode_image(data: bytes) -> NDArray[np.uint8]:
     """Return the picture as uint8[224, 224, 3], RGB.
 
     Transparent parts lie on white, EXIF orientation is applied, an animation shows its first
-    frame. The whole picture is kept: it is squeezed into the square, as cropping would lose what
-    stands at the edge.
+    frame. The middle of the picture is taken, as the network was trained: scaled so that the
+    shorter side is 256, then cut to 224 by 224.
 
     Raises:
         UnreadableImage: empty, over 20 MB, in another format, damaged, or with more pixels than
@@ -61,7 +59,7 @@ def decode_image(data: bytes) -> NDArray[np.uint8]:
         raise UnreadableImage(
             "The image is not in a supported format. Supported image formats: BMP, GIF, JPG, PNG."
         ) from None
-    except Image.DecompressionBombError:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableImage(_too_many_pixels()) from None
     except DECODER_ERRORS as error:
         raise UnreadableImage(f"The image could not be decoded: {error}.") from error
@@ -81,23 +79,32 @@ def _prepare(image: Image.Image) -> Image.Image:
     if image.width * image.height > MAXIMUM_PIXELS:
         raise UnreadableImage(_too_many_pixels())
     # JPEG alone can decode at a half, quarter or eighth of its size, and does so much faster.
-    image.draft("RGB", (2 * IMAGE_SIZE, 2 * IMAGE_SIZE))
+    image.draft("RGB", (SHORTER_SIDE, SHORTER_SIDE))
     image.load()
     orientation = image.getexif().get(ORIENTATION_TAG, 1)
-    small = _on_white(image).resize(
-        (IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC, reducing_gap=2.0
+    square = _on_white(image).resize(
+        (IMAGE_SIZE, IMAGE_SIZE),
+        Image.Resampling.BILINEAR,
+        box=_centre(image.width, image.height),
+        reducing_gap=2.0,
     )
     transposition = TRANSPOSITIONS.get(orientation)
-    return small if transposition is None else small.transpose(transposition)
+    return square if transposition is None else square.transpose(transposition)
+
+
+def _centre(width: int, height: int) -> tuple[float, float, float, float]:
+    side = min(width, height) * IMAGE_SIZE / SHORTER_SIDE
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layers = image.convert("RGBA")
-    canvas = Image.new("RGB", image.size, "white")
-    canvas.paste(layers, mask=layers.getchannel("A"))
-    return canvas
+    if image.has_transparency_data:
+        layers = image.convert("RGBA")
+        canvas = Image.new("RGB", image.size, "white")
+        canvas.paste(layers, mask=layers.getchannel("A"))
+        return canvas
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _too_many_pixels() -> str:

@@ -64,11 +64,13 @@ COMMON_WORDS = frozenset(
     )
 )
 
+PLURAL_ENDINGS = (("ies", "y"), ("ches", "ch"), ("shes", "sh"), ("sses", "ss"), ("xes", "x"))
+
 
 def singular(word: str) -> str:
     """Return an English noun without its plural ending, by the common rules alone."""
-    for ending, replacement in (("ies", "y"), ("ches", "ch"), ("shes", "sh"), ("xes", "x")):
-        if word.endswith(ending) and len(word) > len(ending) + 1:
+    for ending, replacement in PLURAL_ENDINGS:
+        if word.endswith(ending) and len(word) > len("ties"):
             return word[: -len(ending)] + replacement
     if word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > len("gas"):
         return word[:-1]

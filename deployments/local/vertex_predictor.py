@@ -12,7 +12,7 @@ from deployments.local.model_images import MAXIMUM_BYTES, UnreadableImage, check
 from deployments.local.vertex_errors import invalid_image, missing_image, storage_unavailable
 from deployments.local.vertex_wire import PredictionRequest, build_response
 
-FETCH_TIMEOUT_SECONDS = 10.0
+FETCH_TIMEOUT_SECONDS = 5.0
 # One picture fetches while the others keep every processor busy.
 EXTRA_WORKERS = 1
 
@@ -36,9 +36,7 @@ class Predictor:
         workers = processor_count() + EXTRA_WORKERS
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="predict")
         self._http = urllib3.PoolManager(
-            maxsize=workers,
-            timeout=FETCH_TIMEOUT_SECONDS,
-            retries=urllib3.Retry(1, redirect=0),
+            maxsize=workers, timeout=FETCH_TIMEOUT_SECONDS, retries=False
         )
 
     async def predict(self, request: PredictionRequest) -> bytes:

@@ -153,7 +153,7 @@ class VertexServer:
 def program(*, port: int, storage_endpoint: str, log: Path, options: ModelServerOptions) -> Program:
     """Return the server as a program of the stack, listening on a port of loopback."""
     return Program(
-        name="Vertex AI",
+        name="vertex",
         command=(
             sys.executable,
             "-m",
@@ -166,6 +166,7 @@ def program(*, port: int, storage_endpoint: str, log: Path, options: ModelServer
         ),
         log=log,
         ready=partial(is_answering, f"127.0.0.1:{port}"),
+        directory=Path(__file__).parents[2],  # where -m finds the package
     )
 
 
@@ -181,14 +182,16 @@ async def serve(port: int, storage_endpoint: str, options: ModelServerOptions) -
         loop.add_signal_handler(number, ended.set)
     server = VertexServer(storage_endpoint, options)
     bound = await server.start(port)
-    print(f"Vertex AI answers on 127.0.0.1:{bound}", flush=True)
+    logger.info("answering on 127.0.0.1:%d", bound)
     await ended.wait()
     await server.stop()
 
 
 def main() -> None:
     """Run the server as the command line says."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
     arguments = parse_arguments()
     try:
         asyncio.run(serve(arguments.port, arguments.storage_endpoint, arguments.options))
