@@ -1,0 +1,41 @@
+# The logic lives in Python; this file only says what depends on what.
+# PYTHON makes .venv, and may be python3.11, python3.12 or python3.13.
+PYTHON ?= python3
+RUN := .venv/bin/python -m
+.DEFAULT_GOAL := help
+.PHONY: help demo up down status test lint bench lock
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/.installed-local ## embed the sample pictures, or IMAGES=folder, and show the nearest of QUERY=image
+	@$(RUN) deployments.local demo $${IMAGES:+--pictures "$$IMAGES"} $${QUERY:+--query "$$QUERY"}
+
+up: .venv/.installed-local ## start the local stack in the background, serving IMAGES=folder or the samples
+	@$(RUN) deployments.local up $${IMAGES:+--pictures "$$IMAGES"}
+
+down: .venv/.installed-local ## stop the local stack
+	@$(RUN) deployments.local down
+
+status: .venv/.installed-local ## show the local stack's servers
+	@$(RUN) deployments.local status
+
+test: .venv/.installed-dev ## run all tests
+	@$(RUN) pytest
+
+lint: .venv/.installed-dev ## check style, types and the direction of imports
+	@$(RUN) ruff check . && $(RUN) ruff format --check .
+	@$(RUN) mypy
+	@.venv/bin/lint-imports
+
+bench: .venv/.installed-dev ## measure, and print tables with their ratios
+	@$(RUN) tests.bench
+
+lock: ## resolve the newest allowed versions into the three requirements files
+	@$(PYTHON) -m deployments.lock
+
+.venv/.installed-local: requirements.txt requirements-local.txt
+	@$(PYTHON) deployments/environment.py $@ $^
+
+.venv/.installed-dev: requirements.txt requirements-local.txt requirements-dev.txt
+	@$(PYTHON) deployments/environment.py $@ $^

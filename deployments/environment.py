@@ -1,0 +1,73 @@
+"""Make .venv and install locked requirements into it: what make does before anything else.
+
+Run by whatever Python the machine has: it needs no package, and an old Python can read it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+OLDEST, NEWEST = (3, 11), (3, 13)
+
+
+def main(arguments: list[str]) -> int:
+    """Install requirements files into a virtual environment, and touch a stamp that says so.
+
+    Args:
+        arguments: the stamp's path, whose folder is the environment; then the files' names.
+
+    Returns:
+        An exit status; what went wrong is on standard error.
+    """
+    stamp, requirements = Path(arguments[0]), arguments[1:]
+    if trouble := unfit(sys.version_info[:2]):
+        sys.stderr.write(trouble)
+        return 1
+    python = stamp.parent / "bin" / "python"
+    try:
+        if not _has_pip(python):
+            _run([sys.executable, "-m", "venv", "--clear", str(stamp.parent)])
+        sys.stdout.write(f"Installing {', '.join(requirements)} into {stamp.parent}\n")
+        sys.stdout.flush()
+        options = ["--quiet", "--disable-pip-version-check", "--no-input", "--require-hashes"]
+        files = [option for name in requirements for option in ("-r", name)]
+        _run([str(python), "-m", "pip", "install", *options, *files])
+    except subprocess.CalledProcessError as error:
+        sys.stderr.write(
+            f"Could not set {stamp.parent} up: `{' '.join(error.cmd[1:4])}` failed, and the lines "
+            "above say why. On Debian and Ubuntu the package python3-venv must be installed.\n"
+        )
+        return 1
+    stamp.touch()
+    return 0
+
+
+def unfit(version: tuple[int, ...]) -> str | None:
+    """Say why a Python version cannot run birdwalk; None when it can."""
+    if OLDEST <= version <= NEWEST:
+        return None
+    return (
+        f"birdwalk runs on Python 3.11, 3.12 and 3.13; this is {version[0]}.{version[1]} "
+        f"({sys.executable}). Name another one, as in: make demo PYTHON=python3.12\n"
+    )
+
+
+def _has_pip(python: Path) -> bool:
+    """Tell whether the environment was made whole and still stands where it was made."""
+    if not python.exists():
+        return False
+    return _status([str(python), "-c", "import pip"]) == 0
+
+
+def _status(command: list[str]) -> int:
+    return subprocess.run(command, check=False, capture_output=True).returncode  # noqa: S603 - fixed
+
+
+def _run(command: list[str]) -> None:
+    subprocess.run(command, check=True)  # noqa: S603 - fixed commands of our own
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
