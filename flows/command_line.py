@@ -4,7 +4,7 @@ import asyncio
 import functools
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from cyclopts import App
 from prefect import Flow
@@ -13,14 +13,13 @@ from rich.console import Console
 
 from tasks.core.errors import BirdwalkError
 
-Outcome = TypeVar("Outcome")
-
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 
 
 def run_flow_from_command_line(
-    flow: Flow[..., Coroutine[Any, Any, Outcome]], show: Callable[[Outcome], None]
+    flow: Flow[..., Coroutine[Any, Any, Any]],
+    show: Callable[[Any], None],
 ) -> NoReturn:
     """Read the flow's parameters from the command line, run it, and show its outcome.
 

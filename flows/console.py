@@ -1,6 +1,6 @@
-"""Show a sync's outcome in a terminal."""
+"""What a sync came to, and how a terminal shows it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -8,24 +8,65 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.core.summary import RunSummary
-from tasks.core.types import CsvReport, Verdict
+from tasks.core.types import CsvReport, SyncPlan, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class SyncOutcome:
-    """What a run made: its counts, the gate's verdict, and where to look."""
+    """What a run planned, and, unless it was to plan only, what it made and where to look."""
 
-    summary: RunSummary
-    verdict: Verdict
-    csv: CsvReport
-    contact_sheet: Path
+    plan: SyncPlan
     run_url: str | None
+    summary: RunSummary | None = None
+    verdict: Verdict | None = None
+    csv: Path | None = None
+    contact_sheet: Path | None = None
+
+    def completed(
+        self, summary: RunSummary, verdict: Verdict, csv: CsvReport, contact_sheet: Path
+    ) -> "SyncOutcome":
+        """Return the outcome of a run that went to its end."""
+        sheet = contact_sheet if verdict.neighbours else None
+        return replace(self, summary=summary, verdict=verdict, csv=csv.path, contact_sheet=sheet)
+
+    @property
+    def sentence(self) -> str:
+        """The outcome in a line: the flow run's state message."""
+        plan, summary = self.plan, self.summary
+        if summary is None:
+            return f"Planned only: {plan.calls:,} calls, ${plan.price:,.4f}; nothing was spent."
+        refused = summary.totals.refused + plan.images("refused before")
+        return (
+            f"{summary.totals.embedded:,} embedded, {summary.reused:,} reused,"
+            f" {plan.unchanged:,} unchanged, {summary.removed:,} removed, {refused:,} refused."
+        )
 
 
 def show_sync(outcome: SyncOutcome) -> None:
     """Print the nearest images, the counts, and where the files and the run are."""
     console = Console()
-    summary, verdict, totals = outcome.summary, outcome.verdict, outcome.summary.totals
+    if outcome.verdict is None or outcome.summary is None:
+        _show_plan(console, outcome.plan)
+    else:
+        _show_neighbours(console, outcome.verdict)
+        _show_lines(console, _result_lines(outcome, outcome.summary))
+    _show_lines(console, [("run", outcome.run_url or "not recorded: no Prefect server")])
+
+
+def _show_plan(console: Console, plan: SyncPlan) -> None:
+    table = Table(title="Plan: nothing was called or changed", title_justify="left")
+    table.add_column("images")
+    table.add_column("how many", justify="right")
+    table.add_column("such as", overflow="fold")
+    table.add_row("unchanged", f"{plan.unchanged:,}", "")
+    for change in plan.changes:
+        table.add_row(change.kind, f"{change.images:,}", Text(", ".join(change.examples)))
+    console.print(table)
+    price = f"${plan.price:,.4f} for {plan.calls:,} calls, {plan.seconds_at_quota:,.0f} s at quota"
+    _show_lines(console, [("price", price)])
+
+
+def _show_neighbours(console: Console, verdict: Verdict) -> None:
     table = Table(title=f"Nearest to {verdict.query}", title_justify="left", title_style="bold")
     table.add_column("rank", justify="right")
     table.add_column("image", overflow="fold")
@@ -33,18 +74,19 @@ def show_sync(outcome: SyncOutcome) -> None:
     for rank, neighbour in enumerate(verdict.neighbours, start=1):
         table.add_row(str(rank), Text(neighbour.image_id), f"{neighbour.distance:.4f}")
     console.print(table)
-    pace = summary.images_per_second
-    done = f"{totals.embedded:,} embedded, {totals.refused:,} refused"
-    lines = [
-        (
-            "images",
-            f"{summary.listing.images:,} listed, {summary.unchanged:,} unchanged, {done}",
-        ),
+
+
+def _result_lines(outcome: SyncOutcome, summary: RunSummary) -> list[tuple[str, str]]:
+    pace, answers = summary.images_per_second, summary.totals.answers
+    return [
+        ("images", f"{summary.listing.images:,} listed: {outcome.sentence}"),
         ("pace", f"{pace:,.1f} images/s" if pace else "nothing had to be asked"),
-        ("price", f"${summary.price:,.4f} on Vertex AI for {summary.totals.answers:,} answers"),
-        ("CSV", str(outcome.csv.path or "none: nothing was embedded")),
-        ("picture", str(outcome.contact_sheet) if verdict.neighbours else "none"),
-        ("run", outcome.run_url or "not recorded: no Prefect server"),
+        ("price", f"${summary.price:,.4f} on Vertex AI for {answers:,} answers"),
+        ("CSV", str(outcome.csv or "none: nothing was embedded")),
+        ("picture", str(outcome.contact_sheet or "none: there is nothing to show")),
     ]
+
+
+def _show_lines(console: Console, lines: list[tuple[str, str]]) -> None:
     for name, value in lines:
         console.print(Text.assemble((f"{name:>8}  ", "bold"), value), soft_wrap=True)

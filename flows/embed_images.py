@@ -1,32 +1,46 @@
-"""Make a searchable pgvector index of a bucket's images: `python -m flows.embed_images --help`."""
+"""Make a pgvector index equal to a bucket's images: `python -m flows.embed_images --help`."""
 
 from typing import Annotated, Literal
 
 from prefect import flow, runtime
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 from prefect.utilities.urls import url_for
 from pydantic import Field
 
 from flows.command_line import run_flow_from_command_line
 from flows.console import SyncOutcome, show_sync
-from tasks.artifacts import write_csv
+from tasks.artifacts import report_refusals, write_csv
 from tasks.core.concurrency import for_each
-from tasks.core.run import SyncOptions
+from tasks.core.options import SyncOptions
+from tasks.core.shards import unfinished_batches
 from tasks.core.summary import summarise
 from tasks.core.types import Batch, BatchReport
-from tasks.database import build_index, create_table, insert_batch, plan_sync, publish
+from tasks.database import (
+    build_index,
+    create_table,
+    insert_batch,
+    plan_sync,
+    publish,
+    remove_gone,
+    reuse_vectors,
+)
 from tasks.embeddings import embed_batch
 from tasks.images import list_images
 from tasks.runs import watched_run
+from tasks.shards import embed_in_shards
 from tasks.verification import verify
 
 BATCHES_IN_FLIGHT = 3
 """Enough that the tail of one batch does not leave the quota idle."""
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
 
 @flow(
     name="embed-images",
     flow_run_name="embed gs://{bucket}/{prefix} into {index}",
-    description="Makes a searchable pgvector index of a bucket's images.",
+    description="Makes a searchable pgvector index equal to a bucket's images.",
 )
 async def embed_images(  # noqa: PLR0913 - each parameter is a field of the form in Prefect's UI
     *,
@@ -40,8 +54,15 @@ async def embed_images(  # noqa: PLR0913 - each parameter is a field of the form
     neighbours: Annotated[int, Field(ge=1, le=100)] = 5,
     requests_per_minute: Annotated[int, Field(ge=1, le=10_000_000)] = 600,
     batch_size: Annotated[int, Field(ge=1, le=5000)] | None = None,
-) -> SyncOutcome:
-    """List a bucket's images, embed those that are new, load them, prove it, and publish.
+    shards: Annotated[int, Field(ge=1, le=64)] = 1,
+    plan_only: bool = False,
+    retry_refused: bool = False,
+    allow_empty: bool = False,
+    max_deletions: Share = 0.1,
+    max_price: Annotated[float, Field(ge=0)] = 100.0,
+    max_refusals: Share = 0.1,
+) -> State[SyncOutcome]:
+    """List a bucket's images, embed what is new, load it, remove what is gone, prove, publish.
 
     Args:
         bucket: Cloud Storage bucket, without gs://.
@@ -49,11 +70,18 @@ async def embed_images(  # noqa: PLR0913 - each parameter is a field of the form
         index: Name of the view that readers query.
         model: Embedding model.
         dimension: Numbers in a vector; more tell images apart better and take more room.
-        limit: Stop after this many images, for a try-out.
+        limit: Stop after this many images, for a try-out; nothing is removed then.
         query: Image to show the nearest images of; by default the first.
         neighbours: How many nearest images to show.
         requests_per_minute: Your quota of the model; calls are paced to it.
         batch_size: Images in one task; by default chosen from the quota and the bucket.
+        shards: Processes to share the work among; more than 1 needs as many workers.
+        plan_only: Say what would be done and what it costs, and stop.
+        retry_refused: Ask again for images that were refused before.
+        allow_empty: Let an empty bucket or prefix empty the index.
+        max_deletions: Share of the index that may be gone from the bucket.
+        max_price: US dollars that the run may spend on calls.
+        max_refusals: Share of the images that may be refused.
     """
     options = SyncOptions(
         bucket=bucket,
@@ -66,27 +94,36 @@ async def embed_images(  # noqa: PLR0913 - each parameter is a field of the form
         neighbours=neighbours,
         requests_per_minute=requests_per_minute,
         batch_size=batch_size,
+        retry_refused=retry_refused,
+        allow_empty=allow_empty,
+        max_deletions=max_deletions,
+        max_price=max_price,
+        max_refusals=max_refusals,
     )
     async with watched_run(options) as run:
         listing = await list_images(bucket, prefix)
         space = await create_table(listing, index, dimension)
         plan = await plan_sync(listing, space)
+        outcome = SyncOutcome(plan, url_for("flow-run", runtime.flow_run.id))
+        if plan_only:
+            return Completed(message=outcome.sentence, data=outcome)
 
         async def embed_and_insert(batch: Batch) -> BatchReport:
-            return await insert_batch(await embed_batch(plan, batch))
+            return await insert_batch(await embed_batch(batch, plan))
 
-        reports = await for_each(plan.batches, embed_and_insert, BATCHES_IN_FLIGHT)
+        if shards > 1:
+            await embed_in_shards(run, plan, shards)
+        batches = await unfinished_batches(run, plan)
+        reports = await for_each(batches, embed_and_insert, BATCHES_IN_FLIGHT)
         csv = await write_csv(reports)
-        built = await build_index(reports)
+        reused = await reuse_vectors(plan, reports)
+        refused = await report_refusals(reused)
+        removed = await remove_gone(plan, refused)
+        built = await build_index(removed)
         verdict = await verify(built)
         await publish(verdict, index)
-        return SyncOutcome(
-            await summarise(run),
-            verdict,
-            csv,
-            run.contact_sheet,
-            url_for("flow-run", runtime.flow_run.id),
-        )
+        outcome = outcome.completed(await summarise(run), verdict, csv, run.contact_sheet)
+        return Completed(message=outcome.sentence, data=outcome)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Tasks that leave files and pictures for people."""
+"""Tasks that leave files and pages for people."""
 
 from collections.abc import Sequence
 
@@ -6,9 +6,9 @@ from prefect import task
 from prefect.artifacts import acreate_link_artifact, acreate_table_artifact
 from prefect.logging import get_run_logger
 
-from tasks.core import csvreport
+from tasks.core import csvreport, refusals
 from tasks.core.run import current_run
-from tasks.core.types import BatchReport, CsvReport
+from tasks.core.types import BatchReport, CsvReport, RefusalReport, ReuseReport
 from tasks.retrying import DURABLE
 
 
@@ -32,3 +32,27 @@ async def write_csv(reports: Sequence[BatchReport]) -> CsvReport:  # noqa: ARG00
         description=f"{shape}, no header.",
     )
     return report
+
+
+@task(task_run_name="report refusals", **DURABLE)
+async def report_refusals(reused: ReuseReport) -> RefusalReport:  # noqa: ARG001 - edge
+    """Show what the model refused, by reason; fail the run above max_refusals."""
+    run = current_run()
+    groups = await refusals.list_refusals(run)
+    if groups:
+        await acreate_table_artifact(
+            key="refusals",
+            table=[
+                {
+                    "reason": group.reason,
+                    "images": group.images,
+                    "attempts": group.attempts,
+                    "last refused": f"{group.last_refused:%Y-%m-%d %H:%M} UTC",
+                    "such as": ", ".join(group.examples),
+                }
+                for group in groups
+            ],
+            description="Images the model will not accept; they are not asked again.",
+        )
+    refusals.refuse_too_many(run, groups)
+    return RefusalReport(sum(group.images for group in groups))

@@ -3,14 +3,18 @@
 from collections.abc import Sequence
 
 from prefect import task
+from prefect.artifacts import acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
-from tasks.core import hnsw, loading, plan, spaces
+from tasks.core import changes, hnsw, loading, plan, planreport, spaces
 from tasks.core.run import current_run
 from tasks.core.types import (
     BatchReport,
     IndexReport,
     Listing,
+    RefusalReport,
+    RemovalReport,
+    ReuseReport,
     Space,
     SyncPlan,
     Verdict,
@@ -26,18 +30,23 @@ async def create_table(listing: Listing, index: str, dimension: int) -> Space:  
 
 @task(task_run_name="plan sync of {listing.images} images", **DURABLE)
 async def plan_sync(listing: Listing, space: Space) -> SyncPlan:  # noqa: ARG001 - name and edge
-    """Compare the listing with the table, and cut what is missing into batches."""
-    made = await plan.plan_sync(current_run())
+    """Compare the listing with the table, show what would be done, and let the guards judge."""
+    run = current_run()
+    made = await plan.plan_sync(run)
     get_run_logger().info(
-        "%d new, %d changed, %d unchanged, %d refused before: %d calls, $%.4f, %.0f s at quota.",
-        made.new,
-        made.changed,
+        "%d unchanged; %s: %d calls, $%.4f, %.0f s at quota.",
         made.unchanged,
-        made.refused_before,
+        ", ".join(f"{change.images} {change.kind}" for change in made.changes),
         made.calls,
         made.price,
         made.seconds_at_quota,
     )
+    await acreate_markdown_artifact(
+        key="plan",
+        markdown=planreport.plan_markdown(made, run.options),
+        description=f"{made.calls:,} calls, ${made.price:,.4f}.",
+    )
+    plan.refuse_unguarded(made)
     return made
 
 
@@ -47,8 +56,30 @@ async def insert_batch(report: BatchReport) -> BatchReport:
     return await loading.insert_batch(current_run(), report)
 
 
+@task(task_run_name="reuse known vectors", **DURABLE)
+async def reuse_vectors(plan: SyncPlan, reports: Sequence[BatchReport]) -> ReuseReport:  # noqa: ARG001 - edge
+    """Give moved, copied and rewritten images the vector of their content, without a call."""
+    report = await changes.reuse_vectors(current_run(), plan)
+    get_run_logger().info(
+        "Reused the vectors of %d rewritten and %d moved or copied images.",
+        report.touched,
+        report.copied,
+    )
+    return report
+
+
+@task(task_run_name="remove {plan.gone} gone", **DURABLE)
+async def remove_gone(plan: SyncPlan, refused: RefusalReport) -> RemovalReport:  # noqa: ARG001 - edge
+    """Remove the rows of images that left the bucket, under the deletion guard."""
+    report = await changes.remove_gone(current_run(), plan)
+    get_run_logger().info(
+        "Removed %d gone images, and %d whose new version was refused.", report.gone, report.stale
+    )
+    return report
+
+
 @task(task_run_name="build index", **DURABLE)
-async def build_index(reports: Sequence[BatchReport]) -> IndexReport:  # noqa: ARG001 - edge
+async def build_index(removal: RemovalReport) -> IndexReport:  # noqa: ARG001 - edge
     """Build the HNSW index where it pays, and ANALYZE."""
     report = await hnsw.build_index(current_run())
     get_run_logger().info("HNSW index %s.", report.reason)

@@ -10,10 +10,7 @@ from tasks.retrying import DURABLE
 
 
 @task(task_run_name="embed {batch.first:04d}-{batch.last:04d} of {batch.total}", **DURABLE)
-async def embed_batch(
-    plan: SyncPlan,  # noqa: ARG001 - draws the edge from plan_sync in Prefect's graph
-    batch: Batch,
-) -> BatchReport:
+async def embed_batch(batch: Batch, plan: SyncPlan | None = None) -> BatchReport:  # noqa: ARG001 - edge
     """Embed one batch, each image kept in the batch's CSV part as it is finished."""
     report = await embedding.embed_batch(current_run(), batch.number)
     get_run_logger().info(

@@ -1,8 +1,9 @@
 """Open a run inside a flow, and show how it goes: progress while it lasts, a summary at its end."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 from prefect import runtime
 from prefect.artifacts import (
@@ -10,11 +11,15 @@ from prefect.artifacts import (
     acreate_progress_artifact,
     aupdate_progress_artifact,
 )
+from rich.console import Console
+from rich.status import Status
 
 from tasks.core.errors import BirdwalkError
-from tasks.core.run import Run, SyncOptions, open_run
+from tasks.core.options import SyncOptions
+from tasks.core.progress import progress_sentence
+from tasks.core.run import Run, open_run
 from tasks.core.settings import get_settings
-from tasks.core.summary import progress_sentence, summarise, summary_markdown
+from tasks.core.summary import summarise, summary_markdown
 
 SECONDS_BETWEEN_REPORTS = 2.0
 
@@ -43,24 +48,33 @@ async def watched_run(options: SyncOptions) -> AsyncIterator[Run]:
 
 async def _report_progress(run: Run) -> None:
     artifact = await acreate_progress_artifact(
-        progress=0.0, key="progress", description="Listing the bucket."
+        progress=0.0, key="progress", description=progress_sentence(run)
     )
     try:
-        while True:
-            await asyncio.sleep(SECONDS_BETWEEN_REPORTS)
-            if run.plan is not None:
-                await aupdate_progress_artifact(
-                    artifact, run.progress.percent, progress_sentence(run)
-                )
+        with _terminal_line() as line:
+            while True:
+                await asyncio.sleep(SECONDS_BETWEEN_REPORTS)
+                sentence = progress_sentence(run)
+                await aupdate_progress_artifact(artifact, run.progress.percent, sentence)
+                if line is not None:
+                    line.update(sentence)
     finally:
         await aupdate_progress_artifact(artifact, run.progress.percent, progress_sentence(run))
 
 
+@contextmanager
+def _terminal_line() -> Iterator[Status | None]:
+    """Yield a line that stays below the log, where somebody watches in a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with Console(stderr=True).status("") as status:
+        yield status
+
+
 async def _write_summary(run: Run, verdict: str) -> None:
     try:
-        summary = await summarise(run)
+        text = summary_markdown(await summarise(run), verdict)
     except BirdwalkError as error:
         text = f"# Run {run.run_id}: {verdict}\n\nIts counts could not be read: {error}\n"
-    else:
-        text = summary_markdown(summary, verdict)
     await acreate_markdown_artifact(key="run-summary", markdown=text, description=verdict)

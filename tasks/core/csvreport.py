@@ -5,9 +5,11 @@ from typing import Any
 
 import pandas as pd
 
-from tasks.core.csvfile import join_parts
+from tasks.core.csvfile import PartWriter, join_parts
 from tasks.core.errors import ArtifactError
 from tasks.core.run import Run
+from tasks.core.spaces import find_space, space_table
+from tasks.core.statements import sql
 from tasks.core.types import CsvReport
 
 PREVIEW_ROWS = 10
@@ -21,6 +23,7 @@ async def write_csv(run: Run) -> CsvReport:
         ArtifactError: the disk is full, or the file does not read back with the right shape.
     """
     with run.timed("write_csv"):
+        await _fetch_missing_parts(run)
         parts = sorted(run.part(0).parent.glob("part-*.csv"))
         rows = await asyncio.to_thread(join_parts, parts, run.csv, run.options.dimension)
         if rows == 0:
@@ -32,6 +35,25 @@ async def write_csv(run: Run) -> CsvReport:
             f"{run.csv} reads back with {columns} columns; {1 + run.options.dimension} expected."
         )
     return CsvReport(run.csv, rows, columns)
+
+
+async def _fetch_missing_parts(run: Run) -> None:
+    """Write the parts of batches that a shard embedded on another disk, from the table."""
+    space = await find_space(run)
+    async with run.database.connection() as connection:
+        for row in await connection.fetch(sql("select_finished_batches"), run.run_id):
+            path = run.part(row["batch"])
+            if await asyncio.to_thread(path.exists):
+                continue
+            stored = await connection.fetch(
+                sql("select_batch_vectors", table=space_table(space)),
+                run.run_id,
+                row["batch"],
+                run.options.bucket,
+            )
+            with PartWriter(path, space.dimension) as writer:
+                for image in stored:
+                    writer.append(image["image_id"], image["embedding"].to_numpy())
 
 
 def read_head(report: CsvReport) -> pd.DataFrame:

@@ -14,15 +14,19 @@ from tasks.core.errors import (
     QuotaExceeded,
     SystemicFailure,
     TransientFailure,
+    UnexplainedFailure,
 )
 from tasks.core.gcs import download
-from tasks.core.postgres import sql
 from tasks.core.run import Run
-from tasks.core.spaces import find_space, space_table
+from tasks.core.spaces import find_space
+from tasks.core.statements import sql
 from tasks.core.types import BatchReport, ImageRef, Space, Vector
 
 FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 30.0
+UNEXPLAINED_IN_A_ROW = 10
+"""Answers that are neither vectors nor about an image, one after another, that stop a run."""
+
 READS_BEFORE_BYTES = 2
 """Times the model may fail to read a gs:// address in time before it is sent the bytes."""
 
@@ -84,9 +88,13 @@ class BatchEmbedder:
             await self._record_refusal(image, str(error))
         except ImageGone:
             self.tally.gone += 1
+            self.run.progress.gone += 1
             await self._record_gone(image)
         except TransientFailure:
             self.tally.pending += 1
+        except UnexplainedFailure as error:
+            self.tally.pending += 1
+            self._stop_after_several(error)
         else:
             self.writer.append(image.name, vector)
         self.run.progress.done += 1
@@ -110,6 +118,16 @@ class BatchEmbedder:
                 self.tally.retries += 1
                 await asyncio.sleep(delay)
 
+    def _stop_after_several(self, error: UnexplainedFailure) -> None:
+        progress = self.run.progress
+        progress.unexplained_in_a_row += 1
+        if progress.unexplained_in_a_row >= UNEXPLAINED_IN_A_ROW:
+            raise SystemicFailure(
+                f"{UNEXPLAINED_IN_A_ROW} answers in a row were not about an image: {error} The run"
+                " stopped; what was embedded is kept. Check the model, its location and the"
+                " parameters."
+            ) from error
+
     def _defer(self, error: QuotaExceeded) -> None:
         limiter = self.run.limiter
         limiter.slow_down(error.retry_after)
@@ -121,10 +139,10 @@ class BatchEmbedder:
             ) from error
 
     async def _ask(self, image: ImageRef, patience: Patience) -> Vector:
-        embedder = self.run.embedder
+        embedder = self.run.clients.embedder
         data = None
         if patience.read_deadlines >= READS_BEFORE_BYTES:
-            data = await download(self.run.storage, image.bucket, image.name)
+            data = await download(self.run.clients.storage, image.bucket, image.name)
         async with self.run.limiter.slot():
             self.tally.calls += 1
             start = time.monotonic()
@@ -134,11 +152,12 @@ class BatchEmbedder:
                 vector = await embedder.embed_bytes(data)
             self.run.limiter.succeeded(time.monotonic() - start)
         self.tally.answers += 1
+        self.run.progress.unexplained_in_a_row = 0
         self.run.progress.answers += 1
         return vector
 
     async def _record_refusal(self, image: ImageRef, reason: str) -> None:
-        async with self.run.database.transaction() as connection:
+        async with self.run.database.connection() as connection:
             await connection.execute(
                 sql("insert_refusal"),
                 self.space.space_id,
@@ -147,8 +166,6 @@ class BatchEmbedder:
                 image.generation,
                 reason,
             )
-            stale = sql("delete_stale_row", table=space_table(self.space))
-            await connection.execute(stale, image.bucket, image.name)
 
     async def _record_gone(self, image: ImageRef) -> None:
         async with self.run.database.connection() as connection:

@@ -9,6 +9,7 @@ BirdwalkError
 │   ├── QuotaExceeded       slow down and ask again; never counts as a failed attempt
 │   ├── TransientFailure    may change by asking again
 │   │   └── ImageReadDeadline   the model timed out reading the gs:// address
+│   ├── UnexplainedFailure  neither of these; the run stops when several come in a row
 │   └── SystemicFailure     every image would get it: the run stops at once
 ├── DatabaseError           Postgres
 │   ├── DatabaseUnavailable     unreachable, or the connection was lost
@@ -16,6 +17,8 @@ BirdwalkError
 │   ├── IndexBusy               another run holds the index
 │   └── IndexNameTaken          the view's name belongs to something else
 ├── ArtifactError           a file could not be written or read back
+├── GuardStopped            the plan passes a limit that nobody lifted
+├── TooManyRefusals         more images were refused than max_refusals allows
 ├── GateFailed              the verification found the index wrong
 └── StackError              a server of the local stack could not start or stop
 
@@ -87,6 +90,10 @@ class ImageReadDeadline(TransientFailure):
     """The model timed out reading the image by its gs:// address."""
 
 
+class UnexplainedFailure(EmbeddingError):
+    """An answer that is neither about the image nor certain to come again."""
+
+
 class SystemicFailure(EmbeddingError):
     """An answer that every image of the run would get."""
 
@@ -113,6 +120,14 @@ class IndexNameTaken(DatabaseError):
 
 class ArtifactError(BirdwalkError):
     """A file could not be written, or does not read back."""
+
+
+class GuardStopped(BirdwalkError):
+    """The plan passes a limit that no parameter lifted; nothing was called or deleted."""
+
+
+class TooManyRefusals(BirdwalkError):
+    """A larger share of the bucket was refused than max_refusals allows."""
 
 
 class GateFailed(BirdwalkError):

@@ -2,9 +2,10 @@
 
 import time
 
-from tasks.core.postgres import Connection, Identifier, sql
+from tasks.core.postgres import Connection
 from tasks.core.run import Run
 from tasks.core.spaces import find_space, space_table
+from tasks.core.statements import Identifier, sql
 from tasks.core.types import IndexReport, Space
 
 ROWS_THAT_PAY = 10_000
@@ -18,7 +19,7 @@ BYTES_A_NODE = 720
 
 
 async def build_index(run: Run) -> IndexReport:
-    """Build the HNSW index where it pays and is missing or unusable; ANALYZE the table.
+    """Build the HNSW index where it pays and is missing or unusable; VACUUM and ANALYZE the table.
 
     Raises:
         DatabaseError: Postgres could not build it; the table keeps its rows.
@@ -32,7 +33,7 @@ async def build_index(run: Run) -> IndexReport:
             pays = rows >= ROWS_THAT_PAY
             if pays and not present:
                 await _create(connection, run, space, rows)
-            await connection.execute(sql("analyze", table=space_table(space)))
+            await connection.execute(sql("vacuum", table=space_table(space)))
         built = pays and not present
         return IndexReport(
             rows=rows,
@@ -47,6 +48,12 @@ async def has_hnsw(connection: Connection, space: Space) -> bool:
     """Return whether a valid HNSW index of the query's operator class exists."""
     rows = await connection.fetch(sql("select_hnsw"), str(space_table(space)))
     return any(row["valid"] and row["opclass"] == OPERATOR_CLASS for row in rows)
+
+
+async def drop_hnsw(connection: Connection, space: Space) -> None:
+    """Drop the approximate indexes: what comes next is faster without, and build_index follows."""
+    for row in await connection.fetch(sql("select_hnsw"), str(space_table(space))):
+        await connection.execute(sql("drop_index", name=Identifier(row["name"])))
 
 
 async def _drop_unusable(connection: Connection, space: Space) -> bool:

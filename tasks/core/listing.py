@@ -6,8 +6,10 @@ from typing import Any
 
 from tasks.core.errors import NothingToEmbed
 from tasks.core.gcs import ImageLister
-from tasks.core.postgres import sql
+from tasks.core.postgres import Connection
 from tasks.core.run import Run
+from tasks.core.spaces import count_stored
+from tasks.core.statements import sql
 from tasks.core.types import Listing
 
 COLUMNS = ("run_id", "image_id", "generation", "content_type", "content_hash", "size", "updated")
@@ -18,17 +20,17 @@ async def list_images(run: Run) -> Listing:
 
     Raises:
         BucketNotFound, BucketForbidden, StorageError: the bucket cannot be listed.
-        NothingToEmbed: it holds no image; the last listing is kept.
+        NothingToEmbed: it holds no image, and the index none of it; the last listing is kept.
     """
     options = run.options
-    lister = ImageLister(run.storage, options.bucket, run.model)
+    lister = ImageLister(run.clients.storage, options.bucket, run.model)
     with run.timed("list_images"):
         async with run.database.transaction() as connection:
             await connection.execute(sql("delete_old_objects"), options.index)
             await connection.copy_records_to_table(
                 "objects", schema_name="birdwalk", columns=COLUMNS, records=_records(run, lister)
             )
-            _refuse_an_empty_listing(run, lister)
+            await _refuse_an_empty_listing(connection, run, lister)
             skipped = dict(lister.skipped)
             await connection.execute(
                 sql("update_run_listing"),
@@ -55,8 +57,9 @@ async def _records(run: Run, lister: ImageLister) -> AsyncIterator[tuple[Any, ..
             )
 
 
-def _refuse_an_empty_listing(run: Run, lister: ImageLister) -> None:
-    if lister.images:
+async def _refuse_an_empty_listing(connection: Connection, run: Run, lister: ImageLister) -> None:
+    """Nothing listed and nothing stored is a mistake; nothing listed any more is for the guard."""
+    if lister.images or await count_stored(connection, run):
         return
     where = f"gs://{run.options.bucket}/{run.options.prefix}"
     reasons = ", ".join(f"{count} {reason}" for reason, count in lister.skipped.items())

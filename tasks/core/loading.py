@@ -10,9 +10,10 @@ from typing import Any, TypeAlias
 import asyncpg
 
 from tasks.core.csvfile import read_part
-from tasks.core.postgres import Connection, sql
+from tasks.core.postgres import Connection
 from tasks.core.run import Run
 from tasks.core.spaces import find_space, space_table
+from tasks.core.statements import sql
 from tasks.core.types import BatchReport, Space, Vector
 
 COLUMNS = ("bucket", "image_id", "embedding", "generation", "content_hash")
@@ -36,6 +37,13 @@ async def insert_batch(run: Run, report: BatchReport) -> BatchReport:
             if await _record_batch(connection, run, report):
                 fresh, changed = await _rows(connection, run, space, report.batch, vectors)
                 await load_rows(connection, space, fresh, changed)
+                await connection.execute(
+                    sql("delete_overruled_refusals", table=space_table(space)),
+                    run.run_id,
+                    report.batch,
+                    space.space_id,
+                    run.options.bucket,
+                )
     return report
 
 

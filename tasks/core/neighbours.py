@@ -1,9 +1,10 @@
 """Ask a space which images are nearest to a vector."""
 
 from tasks.core.errors import UnknownImage
-from tasks.core.postgres import Connection, sql
+from tasks.core.postgres import Connection
 from tasks.core.run import Run
 from tasks.core.spaces import space_table
+from tasks.core.statements import sql
 from tasks.core.types import Neighbour, Space, Vector
 
 EF_SEARCH = 100

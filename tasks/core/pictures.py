@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from tasks.core.errors import ArtifactError, ImageGone, StorageError
 from tasks.core.gcs import download
+from tasks.core.markdown import code
 from tasks.core.run import Run
 from tasks.core.types import Verdict
 
@@ -52,7 +53,7 @@ async def draw_contact_sheet(run: Run, verdict: Verdict) -> Path:
 
 async def _read(run: Run, image_id: str) -> bytes | None:
     try:
-        return await download(run.storage, run.options.bucket, image_id)
+        return await download(run.clients.storage, run.options.bucket, image_id)
     except (ImageGone, StorageError):
         # A sheet with a blank tile is worth more than no sheet.
         return None
@@ -140,17 +141,11 @@ def _fit(
 def contact_sheet_markdown(verdict: Verdict, png: bytes) -> str:
     """Return the sheet and a table of ranks, names and distances as markdown."""
     rows = "\n".join(
-        f"| {rank} | {_cell(neighbour.image_id)} | {neighbour.distance:.4f} |"
+        f"| {rank} | {code(neighbour.image_id)} | {neighbour.distance:.4f} |"
         for rank, neighbour in enumerate(verdict.neighbours, start=1)
     )
     return (
-        f"# Nearest to {_cell(verdict.query)}\n\n"
+        f"# Nearest to {code(verdict.query)}\n\n"
         f"![The query and its nearest images]({as_data_uri(png)})\n\n"
         f"| rank | image | L2 distance |\n| --- | --- | --- |\n{rows}\n"
     )
-
-
-def _cell(name: str) -> str:
-    """Return a name as inline code that cannot end its table cell, or its line."""
-    shown = "".join(character if character.isprintable() else "?" for character in name)
-    return "`" + shown.replace("`", "'").replace("|", "\\|") + "`"

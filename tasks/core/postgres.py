@@ -4,12 +4,8 @@ pgvector's Python package is followed in its order: extension, register, table, 
 ANALYZE. The extension may live in any schema; connections find it through their search path.
 """
 
-import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -19,21 +15,15 @@ from tasks.core.errors import (
     DatabaseError,
     DatabaseUnavailable,
     ExtensionMissing,
-    IndexBusy,
-    InvalidIndexName,
 )
 from tasks.core.settings import Settings
+from tasks.core.statements import LONGEST_NAME, quote_identifier, sql
 
 Connection: TypeAlias = Any
 """An asyncpg connection or its proxy from a pool; asyncpg's stubs do not unite the two."""
 
 OLDEST_PGVECTOR = (0, 8, 0)
 """Iterative scans and halfvec came with 0.8.0."""
-
-PLACE = re.compile(r"\{(\w+)\}")
-
-LONGEST_NAME = 63
-"""Bytes of an identifier (NAMEDATALEN - 1); Postgres cuts longer ones silently."""
 
 SCHEMA_STATEMENTS = (
     "create_schema",
@@ -45,52 +35,6 @@ SCHEMA_STATEMENTS = (
     "create_batches",
     "create_refusals",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Identifier:
-    """A name to be quoted into a statement, with its schema where it has one."""
-
-    name: str
-    schema: str | None = None
-
-    def __str__(self) -> str:
-        parts = (self.name,) if self.schema is None else (self.schema, self.name)
-        return ".".join(quote_identifier(part) for part in parts)
-
-
-@dataclass(frozen=True, slots=True)
-class Literal:
-    """A text to be quoted into a statement that takes no bound values (CREATE VIEW)."""
-
-    text: str
-
-    def __str__(self) -> str:
-        return "'" + self.text.replace("'", "''") + "'"
-
-
-def quote_identifier(name: str) -> str:
-    """Return a name as a quoted Postgres identifier.
-
-    Raises:
-        InvalidIndexName: the name is empty, over 63 bytes, or holds a NUL.
-    """
-    if not name or "\0" in name or len(name.encode()) > LONGEST_NAME:
-        raise InvalidIndexName(
-            f"{name[:80]!r} cannot be a Postgres name: expected 1 to {LONGEST_NAME} bytes and no"
-            " NUL. Choose a shorter name, such as image_embeddings."
-        )
-    return '"' + name.replace('"', '""') + '"'
-
-
-@cache
-def _read_statement(name: str) -> str:
-    return resources.files("tasks.core.sql").joinpath(f"{name}.sql").read_text("utf-8")
-
-
-def sql(name: str, /, **parts: Identifier | Literal | int) -> str:
-    """Return the statement of sql/`name`.sql, its {places} filled with quoted parts."""
-    return PLACE.sub(lambda place: str(parts[place[1]]), _read_statement(name))
 
 
 @contextmanager
@@ -235,38 +179,17 @@ class Database:
         return version
 
 
-class IndexHold:
-    """Keeps an index to one run at a time, by an advisory lock that dies with its holder."""
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """Yield an open database, birdwalk's own tables in it.
 
-    def __init__(self, database: Database, index: str, holder: str) -> None:
-        self._database = database
-        self._index = index
-        self._holder = holder
-        self._connection: Connection | None = None
-
-    async def take(self) -> None:
-        """Hold the index; where the connection was lost since, hold it again.
-
-        Raises:
-            IndexBusy: another run holds it.
-            DatabaseUnavailable: the server cannot be reached.
-        """
-        if self._connection is not None and not self._connection.is_closed():
-            return
-        with translated():
-            connection = await self._database.connect(self._holder)
-            if await connection.fetchval(sql("hold_index"), self._index):
-                self._connection = connection
-                return
-            row = await connection.fetchrow(sql("select_holder"), self._index)
-            await connection.close()
-        holder = f"{row['application_name']} since {row['backend_start']:%H:%M:%S}" if row else "?"
-        raise IndexBusy(
-            f"Index {self._index!r} is held by another run ({holder}). Nothing was done. Wait for"
-            " it to end, or cancel it."
-        )
-
-    async def release(self) -> None:
-        """Let others have the index."""
-        if self._connection is not None and not self._connection.is_closed():
-            await self._connection.close(timeout=5)
+    Raises:
+        DatabaseUnavailable: the server cannot be reached.
+        DatabaseError: the user may not create the schema.
+    """
+    database = Database(settings)
+    try:
+        await database.open()
+        yield database
+    finally:
+        await database.close()

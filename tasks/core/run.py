@@ -11,53 +11,32 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from tasks.core.errors import BirdwalkError, DatabaseError, InvalidInput
 from tasks.core.gcs import open_client
+from tasks.core.holds import Hold, IndexHold, ShardHold
 from tasks.core.models import EmbeddingModel, find_model
-from tasks.core.postgres import Database, IndexHold, quote_identifier, sql
+from tasks.core.options import PREPROCESSING, SyncOptions
+from tasks.core.postgres import Database, open_database
 from tasks.core.quota import Limiter
 from tasks.core.settings import Settings
+from tasks.core.statements import sql
 from tasks.core.types import Listing, SyncPlan
 from tasks.core.vertex import VertexEmbedder, open_embedder
-
-PREPROCESSING = "none"
-"""Images are embedded as they are."""
 
 SECONDS_TO_CLOSE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class SyncOptions:
-    """What a run is asked to do; the flow's parameters, checked.
+class RunIdentity:
+    """A run's number, and a key: numbers begin again in another database, files do not."""
 
-    Raises:
-        InvalidInput: a value cannot work, whatever the bucket holds.
-    """
-
-    bucket: str
-    prefix: str = ""
-    index: str = "image_embeddings"
-    model: str = "multimodalembedding@001"
-    dimension: int = 128
-    limit: int | None = None
-    query: str | None = None
-    neighbours: int = 5
-    requests_per_minute: int = 600
-    batch_size: int | None = None
-
-    def __post_init__(self) -> None:
-        find_model(self.model, self.dimension)
-        quote_identifier(self.index)
-        if not self.bucket:
-            raise InvalidInput("No bucket was named. Give the name of a Cloud Storage bucket.")
-        for name in ("limit", "neighbours", "requests_per_minute", "batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InvalidInput(f"{name} is {value}; expected 1 or more.")
+    run_id: int
+    run_key: UUID
 
 
 @dataclass(slots=True)
@@ -68,6 +47,8 @@ class Progress:
     done: int = 0
     answers: int = 0
     deferrals: int = 0
+    gone: int = 0
+    unexplained_in_a_row: int = 0
 
     @property
     def percent(self) -> float:
@@ -75,24 +56,44 @@ class Progress:
         return 100.0 * self.done / self.total if self.total else 100.0
 
 
-@dataclass(slots=True)
-class Run:
-    """An open run: its options and its connections to the three services."""
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """Google's two clients: for the model, and for the bucket (google.cloud.storage.Client)."""
 
-    run_id: int
-    options: SyncOptions
-    settings: Settings
-    model: EmbeddingModel
-    database: Database
-    hold: IndexHold
     embedder: VertexEmbedder
     storage: Any
+
+
+@dataclass(slots=True)
+class Run:
+    """An open run: its options, its connections, and what it has found out so far."""
+
+    identity: RunIdentity
+    options: SyncOptions
+    settings: Settings
+    database: Database
+    hold: Hold
+    clients: Clients
     limiter: Limiter
-    directory: Path
     listing: Listing | None = None
     plan: SyncPlan | None = None
     progress: Progress = field(default_factory=Progress)
     spans: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def run_id(self) -> int:
+        """The run's number in birdwalk.runs."""
+        return self.identity.run_id
+
+    @property
+    def model(self) -> EmbeddingModel:
+        """The limits and the price of the run's model."""
+        return find_model(self.options.model, self.options.dimension)
+
+    @property
+    def directory(self) -> Path:
+        """Where the run's files are."""
+        return run_directory(self.settings, self.identity)
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
@@ -151,42 +152,66 @@ async def open_run(
         SystemicFailure, StorageError: there are no Google credentials.
     """
     async with AsyncExitStack() as stack:
-        database = Database(settings)
-        stack.push_async_callback(database.close)
-        await database.open()
+        database = await stack.enter_async_context(open_database(settings))
         hold = IndexHold(database, options.index, f"birdwalk {requested_by}")
-        await hold.take()
         stack.push_async_callback(hold.release)
-        run = await _start(options, settings, requested_by, database, hold, stack)
-        token = _current_run.set(run)
+        await hold.take()
+        clients = await _open_clients(stack, settings, options)
+        identity = await _register(database, options, requested_by)
+        limiter = Limiter(options.requests_per_minute)
+        run = Run(identity, options, settings, database, hold, clients, limiter)
         try:
-            yield run
+            with _as_current(run):
+                yield run
         except BaseException as error:
             await _finish(run, *_verdict_of(error))
             raise
-        else:
-            await _finish(run, "completed", "")
-            # Every row is in the table and in the CSV: the parts have served.
-            shutil.rmtree(run.directory / "parts", ignore_errors=True)
-        finally:
-            _current_run.reset(token)
+        await _finish(run, "completed", "")
+        # Every row is in the table and in the CSV: the parts have served.
+        shutil.rmtree(run.directory / "parts", ignore_errors=True)
 
 
-async def _start(
-    options: SyncOptions,
-    settings: Settings,
-    requested_by: str,
-    database: Database,
-    hold: IndexHold,
-    stack: AsyncExitStack,
-) -> Run:
-    model = find_model(options.model, options.dimension)
-    embedder = await stack.enter_async_context(
-        open_embedder(settings, options.model, options.dimension)
-    )
-    storage = open_client(settings)
-    stack.callback(storage.close)
-    async with database.connection() as connection:
+@asynccontextmanager
+async def attach_run(
+    run_id: int, shard: int, shards: int, settings: Settings
+) -> AsyncIterator[Run]:
+    """Yield a run that another process has open, to do one shard of its batches.
+
+    Its share of the pace is one in `shards`; its verdict is the other process's to record.
+
+    Raises:
+        InvalidInput: no such run is under way.
+        IndexBusy: the run's process is not alive, or another process does this shard.
+    """
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(open_database(settings))
+        async with database.connection() as connection:
+            row = await connection.fetchrow(sql("select_run"), run_id)
+        if row is None:
+            raise InvalidInput(f"Run {run_id} is not under way. Shards are started by their run.")
+        options = SyncOptions(**json.loads(row["options"]))
+        hold = ShardHold(database, options.index, run_id, shard)
+        stack.push_async_callback(hold.release)
+        await hold.take()
+        clients = await _open_clients(stack, settings, options)
+        identity = RunIdentity(run_id, row["run_key"])
+        limiter = Limiter(options.requests_per_minute / shards)
+        run = Run(identity, options, settings, database, hold, clients, limiter)
+        with _as_current(run):
+            yield run
+
+
+@contextmanager
+def _as_current(run: Run) -> Iterator[None]:
+    token = _current_run.set(run)
+    try:
+        yield
+    finally:
+        _current_run.reset(token)
+
+
+async def _register(database: Database, options: SyncOptions, requested_by: str) -> RunIdentity:
+    async with database.transaction() as connection:
         row = await connection.fetchrow(
             sql("insert_run"),
             options.index,
@@ -196,21 +221,25 @@ async def _start(
             options.dimension,
             PREPROCESSING,
             requested_by,
+            json.dumps(asdict(options)),
         )
-    # Run numbers begin again in another database: the key keeps their files apart.
-    directory = settings.data_directory / "runs" / f"{row['run_id']:06d}-{row['run_key'].hex[:8]}"
-    return Run(
-        run_id=row["run_id"],
-        options=options,
-        settings=settings,
-        model=model,
-        database=database,
-        hold=hold,
-        embedder=embedder,
-        storage=storage,
-        limiter=Limiter(options.requests_per_minute),
-        directory=directory,
+        await connection.execute(sql("bury_dead_runs"), options.index, row["run_id"])
+    return RunIdentity(row["run_id"], row["run_key"])
+
+
+async def _open_clients(stack: AsyncExitStack, settings: Settings, options: SyncOptions) -> Clients:
+    embedder = await stack.enter_async_context(
+        open_embedder(settings, options.model, options.dimension)
     )
+    storage = open_client(settings)
+    stack.callback(storage.close)
+    return Clients(embedder, storage)
+
+
+def run_directory(settings: Settings, identity: RunIdentity) -> Path:
+    """Return where a run's files are."""
+    name = f"{identity.run_id:06d}-{identity.run_key.hex[:8]}"
+    return settings.data_directory / "runs" / name
 
 
 def _verdict_of(error: BaseException) -> tuple[str, str]:

@@ -3,9 +3,12 @@
 from typing import Any
 
 from tasks.core.errors import DatabaseError, IndexNameTaken
-from tasks.core.postgres import Connection, Database, Identifier, IndexHold, Literal, sql
-from tasks.core.run import PREPROCESSING, Run
+from tasks.core.holds import IndexHold
+from tasks.core.options import PREPROCESSING
+from tasks.core.postgres import Connection, open_database
+from tasks.core.run import Run
 from tasks.core.settings import Settings
+from tasks.core.statements import Identifier, Literal, sql
 from tasks.core.types import Space
 
 VIEW_COMMENT = "birdwalk index"
@@ -16,7 +19,8 @@ def space_table(space: Space) -> Identifier:
     return Identifier(space.table, "birdwalk")
 
 
-def _space(row: Any) -> Space:
+def read_space(row: Any) -> Space:
+    """Return the space of a registry row."""
     return Space(
         space_id=row["space_id"],
         index=row["index_name"],
@@ -44,7 +48,7 @@ async def create_table(run: Run) -> Space:
         await run.database.ensure_extension()
         async with run.database.transaction() as connection:
             await _refuse_a_taken_name(connection, run.options.index)
-            space = _space(await connection.fetchrow(sql("insert_space"), *_key(run)))
+            space = read_space(await connection.fetchrow(sql("insert_space"), *_key(run)))
             table = space_table(space)
             await connection.execute(
                 sql("create_space_table", table=table, dimension=space.dimension)
@@ -66,7 +70,16 @@ async def find_space(run: Run) -> Space:
             f"Index {run.options.index!r} has no space for {run.options.model} with"
             f" {run.options.dimension} dimensions. Run create_table first."
         )
-    return _space(row)
+    return read_space(row)
+
+
+async def count_stored(connection: Connection, run: Run) -> int:
+    """Return the rows that the run's space has of the run's part of the bucket."""
+    row = await connection.fetchrow(sql("select_space"), *_key(run))
+    if row is None:
+        return 0
+    statement = sql("count_part", table=space_table(read_space(row)))
+    return int(await connection.fetchval(statement, run.options.bucket, run.options.prefix))
 
 
 async def publish(run: Run) -> Space:
@@ -81,10 +94,15 @@ async def publish(run: Run) -> Space:
         async with run.database.transaction() as connection:
             exists = await _refuse_a_taken_name(connection, space.index)
             if space.status != "active" or not exists:
-                await _repoint_view(connection, space)
-                await connection.execute(sql("retire_active_space"), space.index, space.space_id)
-                await connection.execute(sql("activate_space"), space.space_id)
+                await activate(connection, space)
         return await find_space(run)
+
+
+async def activate(connection: Connection, space: Space) -> None:
+    """Make a space the one that readers see, inside the caller's transaction."""
+    await _repoint_view(connection, space)
+    await connection.execute(sql("retire_active_space"), space.index, space.space_id)
+    await connection.execute(sql("activate_space"), space.space_id)
 
 
 async def _repoint_view(connection: Connection, space: Space) -> None:
@@ -124,17 +142,15 @@ async def drop_index(settings: Settings, index: str) -> None:
         IndexBusy: a run holds it.
         IndexNameTaken: the name belongs to a relation that birdwalk did not make.
     """
-    database = Database(settings)
-    await database.open()
-    try:
+    async with open_database(settings) as database:
         hold = IndexHold(database, index, "birdwalk drop_index")
         await hold.take()
-        async with database.transaction() as connection:
-            await _refuse_a_taken_name(connection, index)
-            await connection.execute(sql("drop_view", index=Identifier(index)))
-            for row in await connection.fetch(sql("delete_spaces"), index):
-                table = space_table(_space(row))
-                await connection.execute(sql("drop_space_table", table=table))
-        await hold.release()
-    finally:
-        await database.close()
+        try:
+            async with database.transaction() as connection:
+                await _refuse_a_taken_name(connection, index)
+                await connection.execute(sql("drop_view", index=Identifier(index)))
+                for row in await connection.fetch(sql("delete_spaces"), index):
+                    table = space_table(read_space(row))
+                    await connection.execute(sql("drop_space_table", table=table))
+        finally:
+            await hold.release()

@@ -1,11 +1,11 @@
 """What a run came to: the counts of its durable batches, for people to read."""
 
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from tasks.core.postgres import sql
+from tasks.core.markdown import code
 from tasks.core.run import Run
-from tasks.core.types import Listing
+from tasks.core.statements import sql
+from tasks.core.types import Listing, SyncPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,38 +26,47 @@ class RunTotals:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What a run listed, embedded and cost.
+    """What a run listed, changed and cost.
 
     Attributes:
+        plan: None where the run ended before it had one.
+        reused, removed: vectors given without a call; rows deleted.
         price: what Google charges for the answers, in US dollars.
-        seconds: wall seconds by step; the steps of batches overlap.
         images_per_second: answers a second while embedding; None where nothing was asked.
+        seconds: wall seconds by step; the steps of batches overlap.
     """
 
     run_id: int
     index: str
     listing: Listing
-    unchanged: int
-    refused_before: int
+    plan: SyncPlan | None
     totals: RunTotals
+    reused: int
+    removed: int
     price: float
     images_per_second: float | None
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float]
+
+    def planned(self, kind: str) -> int:
+        """Images that the plan had of a kind of change."""
+        return self.plan.images(kind) if self.plan else 0
 
 
 async def summarise(run: Run) -> RunSummary:
     """Return the summary of an open run, as far as it came."""
     async with run.database.connection() as connection:
         row = await connection.fetchrow(sql("select_run_totals"), run.run_id)
+        changes = await connection.fetchrow(sql("select_run_changes"), run.run_id)
     totals, seconds = RunTotals(**row), run.seconds
     embedding = seconds.get("embed_batches", 0.0)
     return RunSummary(
         run_id=run.run_id,
         index=run.options.index,
         listing=run.listing or Listing(0, 0),
-        unchanged=run.plan.unchanged if run.plan else 0,
-        refused_before=run.plan.refused_before if run.plan else 0,
+        plan=run.plan,
         totals=totals,
+        reused=changes["reused"],
+        removed=changes["removed"],
         price=totals.answers * run.model.price,
         images_per_second=totals.answers / embedding if embedding and totals.answers else None,
         seconds=seconds,
@@ -66,20 +75,22 @@ async def summarise(run: Run) -> RunSummary:
 
 def summary_markdown(summary: RunSummary, verdict: str) -> str:
     """Return the summary as a markdown document: two tables, one of counts, one of seconds."""
-    totals = summary.totals
-    skipped = sum(summary.listing.skipped.values())
-    reasons = "; ".join(f"{count:,} {why}" for why, count in summary.listing.skipped.items())
-    pace = summary.images_per_second
+    totals, pace = summary.totals, summary.images_per_second
+    skipped = summary.listing.skipped
+    reasons = "; ".join(f"{count:,} {why}" for why, count in skipped.items())
     rows = [
         ("objects listed", f"{summary.listing.objects:,}"),
         ("images among them", f"{summary.listing.images:,}"),
-        ("objects skipped", f"{skipped:,}{f' ({reasons})' if reasons else ''}"),
-        ("unchanged since the last run", f"{summary.unchanged:,}"),
-        ("refused before, not asked again", f"{summary.refused_before:,}"),
+        ("objects skipped", f"{sum(skipped.values()):,}{f' ({reasons})' if reasons else ''}"),
+        ("unchanged", f"{summary.plan.unchanged if summary.plan else 0:,}"),
+        ("recovered from a dead run", f"{summary.plan.recovered if summary.plan else 0:,}"),
+        ("reused without a call", f"{summary.reused:,}"),
         ("embedded", f"{totals.embedded:,}"),
         ("refused", f"{totals.refused:,}"),
+        ("refused before, not asked again", f"{summary.planned('refused before'):,}"),
         ("gone since the listing", f"{totals.gone:,}"),
         ("left for the next run", f"{totals.pending:,}"),
+        ("removed", f"{summary.removed:,}"),
         ("calls", f"{totals.calls:,}"),
         ("retries", f"{totals.retries:,}"),
         ("429s (deferred)", f"{totals.deferrals:,}"),
@@ -89,27 +100,7 @@ def summary_markdown(summary: RunSummary, verdict: str) -> str:
     counts = "\n".join(f"| {name} | {value} |" for name, value in rows)
     steps = "\n".join(f"| {step} | {value:,.2f} |" for step, value in summary.seconds.items())
     return (
-        f"# Run {summary.run_id} of index {_code(summary.index)}: {verdict}\n\n"
+        f"# Run {summary.run_id} of index {code(summary.index)}: {verdict}\n\n"
         f"| what | how many |\n| --- | --- |\n{counts}\n\n"
         f"| step | seconds |\n| --- | --- |\n{steps}\n"
-    )
-
-
-def _code(text: str) -> str:
-    return "`" + text.replace("`", "'") + "`"
-
-
-def progress_sentence(run: Run) -> str:
-    """Return one line on how far a run has come: counts, pace, price."""
-    if run.plan is None:
-        return "The listing did not end."
-    progress, rate = run.progress, run.options.requests_per_minute
-    start, end = run.spans.get("plan_sync", (0.0, 0.0))
-    seconds = max(time.monotonic() - end, 1e-9) if end > start else 1.0
-    pace = progress.answers / seconds
-    left = progress.total - progress.done
-    return (
-        f"{progress.done:,} of {progress.total:,} images, {left:,} left; {pace:,.1f} images/s,"
-        f" {100 * 60 * pace / rate:.0f}% of the quota; {progress.deferrals:,} 429s;"
-        f" ${progress.answers * run.model.price:,.4f} so far"
     )

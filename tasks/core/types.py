@@ -80,33 +80,100 @@ class Batch:
     total: int
 
 
+def cut_batches(images: int, size: int) -> tuple[Batch, ...]:
+    """Return the batches of `size` that hold so many images, numbered from 1."""
+    return tuple(
+        Batch(number, start, min(start + size - 1, images), images)
+        for number, start in enumerate(range(1, images + 1, size), start=1)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Images that need the same done about them, and a few of their names.
+
+    `kind` is one of: new, changed (other content: both need a call), duplicate (moved or copied:
+    the vector is known, or will be), touched (written again with the same content), refused
+    before (not asked again), gone (to be removed).
+    """
+
+    kind: str
+    images: int
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A limit that a sync must not pass unasked: what was found, and what allows it."""
+
+    name: str
+    held: bool
+    found: str
+    parameter: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReuseReport:
+    """Vectors given without a call: to rewritten images, and to copies of known ones."""
+
+    touched: int
+    copied: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalReport:
+    """How many listed images the model will not accept."""
+
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalReport:
+    """Rows removed: of images that left the bucket, and of versions that were refused."""
+
+    gone: int
+    stale: int
+
+
 @dataclass(frozen=True, slots=True)
 class SyncPlan:
-    """What a sync will do: image counts by kind, and the batches it is cut into."""
+    """What a sync will do, what it costs, and whether its guards let it.
+
+    Attributes:
+        stored: rows of that part of the bucket before the sync.
+        changes: images by what must be done about them.
+        recovered: vectors that a dead run had paid for, loaded while planning.
+        price: US dollars for the calls; `seconds_at_quota`: time for them at the asked pace.
+    """
 
     listed: int
-    new: int
-    changed: int
+    stored: int
     unchanged: int
-    refused_before: int
+    changes: tuple[Change, ...]
+    recovered: int
     batch_size: int
     price: float
     seconds_at_quota: float
+    guards: tuple[Guard, ...]
+
+    def images(self, kind: str) -> int:
+        """Images of one kind of change."""
+        return sum(change.images for change in self.changes if change.kind == kind)
+
+    @property
+    def gone(self) -> int:
+        """Images to be removed."""
+        return self.images("gone")
 
     @property
     def calls(self) -> int:
         """Images to ask the model for."""
-        return self.new + self.changed
+        return self.images("new") + self.images("changed")
 
     @property
     def batches(self) -> tuple[Batch, ...]:
         """The batches, numbered from 1, in the order of their images' names."""
-        size, total = self.batch_size, self.calls
-        starts = range(1, total + 1, size)
-        return tuple(
-            Batch(number, start, min(start + size - 1, total), total)
-            for number, start in enumerate(starts, start=1)
-        )
+        return cut_batches(self.calls, self.batch_size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ from tasks.core.csvfile import read_part
 from tasks.core.errors import GateFailed
 from tasks.core.hnsw import has_hnsw
 from tasks.core.neighbours import nearest, nearest_exact, nearest_to_image
-from tasks.core.postgres import Connection, sql
+from tasks.core.postgres import Connection
 from tasks.core.run import Run
 from tasks.core.spaces import find_space, space_table
+from tasks.core.statements import sql
 from tasks.core.types import Check, Neighbour, Space, Vector, Verdict
 
 SAMPLED_ROWS = 20
@@ -97,15 +98,14 @@ async def _check_completeness(
     connection: Connection, run: Run, space: Space
 ) -> tuple[Check, Check, Check]:
     table, options = space_table(space), run.options
-    last = None
-    if options.limit is not None:
-        last = await connection.fetchval(sql("select_last_listed"), run.run_id)
-    scope = (run.run_id, options.bucket, options.prefix, last)
-    counts = await connection.fetchrow(sql("count_scope", table=table), *scope, space.space_id)
-    missing = await connection.fetch(
-        sql("select_missing", table=table), run.run_id, options.bucket, space.space_id
-    )
-    extra = await connection.fetch(sql("select_extra", table=table), *scope)
+    listed = (run.run_id, options.bucket, space.space_id)
+    counts = await connection.fetchrow(sql("count_scope", table=table), *listed)
+    missing = await connection.fetch(sql("select_missing", table=table), *listed)
+    extra = []
+    if options.limit is None:
+        # A listing that was cut short says nothing of what is not in it.
+        scope = (run.run_id, options.bucket, options.prefix)
+        extra = await connection.fetch(sql("select_extra", table=table), *scope)
     return (
         Check(
             "counts are equal",

@@ -30,6 +30,7 @@ from tasks.core.errors import (
     QuotaExceeded,
     SystemicFailure,
     TransientFailure,
+    UnexplainedFailure,
 )
 from tasks.core.settings import Settings
 from tasks.core.types import Vector
@@ -191,20 +192,21 @@ def parse_vector(response: aiplatform_v1.PredictResponse, modality: str, dimensi
 def translate_error(error: exceptions.GoogleAPICallError) -> EmbeddingError:
     """Return the EmbeddingError that says what can be done about Google's answer."""
     message = str(error.message or error)
-    about_image = bool(ABOUT_AN_IMAGE.search(message))
+    if ABOUT_AN_IMAGE.search(message):
+        match error:
+            case exceptions.InvalidArgument():
+                return ImageRefused(message)
+            case exceptions.NotFound():
+                return ImageGone(message)
     match error:
         case exceptions.ResourceExhausted() | exceptions.TooManyRequests():
             return QuotaExceeded(message, _retry_after(error))
         case exceptions.Unauthenticated() if "deadline" in message.lower():
             return ImageReadDeadline(message)
-        case exceptions.InvalidArgument() if about_image:
-            return ImageRefused(message)
-        case exceptions.NotFound() if about_image:
-            return ImageGone(message)
-        case _ if isinstance(error, TRANSIENT):
-            return TransientFailure(f"{type(error).__name__}: {message}")
-        case _:
+        case exceptions.Forbidden() | exceptions.Unauthorized() | exceptions.NotFound():
             return SystemicFailure(f"{message} {_remedy(error)}")
+    kind = TransientFailure if isinstance(error, TRANSIENT) else UnexplainedFailure
+    return kind(f"{type(error).__name__}: {message}")
 
 
 def _remedy(error: exceptions.GoogleAPICallError) -> str:
@@ -221,13 +223,11 @@ def _remedy(error: exceptions.GoogleAPICallError) -> str:
                 "Every image would get this answer, so the run stopped. Renew the credentials:"
                 " gcloud auth application-default login, or the worker's service account."
             )
-        case exceptions.NotFound():
+        case _:
             return (
                 "Every image would get this answer, so the run stopped. Check the model's name and"
                 " location; it may have been retired."
             )
-        case _:
-            return "Every image would get this answer, so the run stopped. Check the parameters."
 
 
 def _credentials_failure(error: GoogleAuthError) -> SystemicFailure:

@@ -1,3 +1,4 @@
--- The work lists of an index's earlier runs are of no use to anybody.
+-- The work lists of an index's earlier runs are of no use, but where their parts wait for recovery.
 DELETE FROM birdwalk.pending
 WHERE run_id IN (SELECT run_id FROM birdwalk.runs WHERE index_name = $1 AND run_id <> $2)
+    AND run_id <> ALL ($3::bigint[])

@@ -7,8 +7,10 @@ SELECT
     pending.kind,
     refusals.image_id IS NOT NULL AS refused
 FROM birdwalk.pending
+JOIN birdwalk.runs ON runs.run_id = pending.run_id
 LEFT JOIN birdwalk.refusals
     ON refusals.space_id = $3 AND refusals.bucket = $4
     AND refusals.image_id = pending.image_id AND refusals.generation = pending.generation
+    AND refusals.refused_at >= runs.started_at
 WHERE pending.run_id = $1 AND pending.batch = $2
 ORDER BY pending.image_id

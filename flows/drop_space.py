@@ -1,0 +1,38 @@
+"""Delete a space of an index that is not needed any more."""
+
+from typing import Annotated
+
+from prefect import flow
+from pydantic import Field
+
+from flows.command_line import run_flow_from_command_line
+from tasks.core.rollback import SpaceReport
+from tasks.spaces import drop_space as drop_one_space
+from tasks.spaces import list_spaces
+
+
+@flow(
+    name="drop-space",
+    flow_run_name="drop space {space} of {index}",
+    description="Deletes a space of an index that readers do not see.",
+)
+async def drop_space(
+    *,
+    space: Annotated[int, Field(ge=1)],
+    index: Annotated[str, Field(min_length=1, max_length=63)] = "image_embeddings",
+) -> SpaceReport:
+    """Delete a space with its vectors; what the index shows is refused.
+
+    Args:
+        space: Number of the space, as rollback lists it.
+        index: Name of the view that readers query.
+    """
+    dropped = await drop_one_space(index, space)
+    await list_spaces(index)
+    return dropped
+
+
+if __name__ == "__main__":
+    run_flow_from_command_line(
+        drop_space, lambda report: print(f"Dropped {report.space.table}: {report.rows:,} rows.")
+    )

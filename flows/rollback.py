@@ -1,0 +1,52 @@
+"""Show an earlier space of an index again: instant, free, and without a call."""
+
+from typing import Annotated
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+from pydantic import Field
+
+from flows.command_line import run_flow_from_command_line
+from tasks.core.rollback import SpaceReport
+from tasks.spaces import list_spaces, switch_space
+
+
+@flow(
+    name="rollback",
+    flow_run_name="roll back {index}",
+    description="Points an index's view at a space that served before.",
+)
+async def rollback(
+    *,
+    index: Annotated[str, Field(min_length=1, max_length=63)] = "image_embeddings",
+    space: Annotated[int, Field(ge=1)] | None = None,
+    max_incomplete: Annotated[float, Field(ge=0, le=1)] = 0.1,
+) -> State[SpaceReport]:
+    """List an index's spaces, and show another of them.
+
+    The next embed-images run publishes the space of its own model and dimension again: change the
+    deployment's parameters too, if this is to last.
+
+    Args:
+        index: Name of the view that readers query.
+        space: Number of the space to show; by default the one published before.
+        max_incomplete: Share of the last listing that may be missing or outdated in it.
+    """
+    await list_spaces(index)
+    report = await switch_space(index, space, max_incomplete)
+    await list_spaces(index)
+    return Completed(message=_sentence(report), data=report)
+
+
+def _sentence(report: SpaceReport) -> str:
+    space = report.space
+    return (
+        f"{space.index} shows space {space.space_id} ({space.model}, {space.dimension} dimensions,"
+        f" {report.rows:,} rows). Since it last served, {report.missing:,} images came,"
+        f" {report.outdated:,} changed and {report.gone:,} left the bucket."
+    )
+
+
+if __name__ == "__main__":
+    run_flow_from_command_line(rollback, lambda report: print(_sentence(report)))

@@ -1,0 +1,49 @@
+"""The plan as a page: what will be done, what it costs, and what the guards say."""
+
+from tasks.core.markdown import code, codes
+from tasks.core.options import SyncOptions
+from tasks.core.types import SyncPlan
+
+MEANING = {
+    "new": "embedded: one call each",
+    "changed": "embedded again: one call each; the old vector serves until then",
+    "duplicate": "moved or copied: the vector is known, no call",
+    "touched": "written again with the same content: no call",
+    "refused before": "not asked again (retry_refused asks)",
+    "gone": "removed, after the new ones are in",
+}
+
+
+def plan_markdown(plan: SyncPlan, options: SyncOptions) -> str:
+    """Return the plan as a markdown document."""
+    where = code(f"gs://{options.bucket}/{options.prefix}")
+    changes = "\n".join(
+        f"| {change.kind} | {change.images:,} | {MEANING[change.kind]} | {codes(change.examples)} |"
+        for change in plan.changes
+    )
+    guards = "\n".join(
+        f"| {guard.name} | {'yes' if guard.held else 'NO'} |"
+        f" {'' if guard.held else f'{guard.found} {code(guard.parameter)} allows it.'} |"
+        for guard in plan.guards
+    )
+    recovered = (
+        f"{plan.recovered:,} vectors that a dead run had paid for were recovered.\n\n"
+        if plan.recovered
+        else ""
+    )
+    return (
+        f"# {where} into {code(options.index)}\n\n"
+        f"**{plan.calls:,} calls, ${plan.price:,.4f}, {_duration(plan.seconds_at_quota)}** at"
+        f" {options.requests_per_minute:,} requests a minute, in {len(plan.batches):,} batches of"
+        f" {plan.batch_size:,}.\n\n{recovered}"
+        f"| images | how many | what becomes of them | such as |\n| --- | --- | --- | --- |\n"
+        f"| listed | {plan.listed:,} | | |\n| unchanged | {plan.unchanged:,} | nothing | |\n"
+        f"{changes}\n\n"
+        f"| guard | holds | otherwise |\n| --- | --- | --- |\n{guards}\n"
+    )
+
+
+def _duration(seconds: float) -> str:
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, seconds = divmod(rest, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"

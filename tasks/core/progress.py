@@ -1,0 +1,48 @@
+"""How far a run has come, in a sentence."""
+
+import time
+
+from tasks.core.run import Run
+from tasks.core.statements import sql
+
+
+async def count_done(run: Run) -> None:
+    """Set the run's progress from its durable batches: for a run whose shards do the work."""
+    async with run.database.connection() as connection:
+        row = await connection.fetchrow(sql("select_run_totals"), run.run_id)
+    run.progress.done = row["images"]
+    run.progress.answers = row["answers"]
+    run.progress.deferrals = row["deferrals"]
+
+
+def progress_sentence(run: Run) -> str:
+    """Return one line: images done and left, pace, share of the quota, 429s, price, time left."""
+    if run.plan is None:
+        return "Listing the bucket and planning."
+    progress = run.progress
+    left = progress.total - progress.done
+    if progress.total == 0:
+        return "Nothing has to be embedded."
+    _, planned = run.spans["plan_sync"]
+    # Embedding ends before the run does: its own span, while there is one that has ended.
+    _, now = run.spans.get("embed_batches", (planned, 0.0))
+    seconds = max((now if left == 0 and now else time.monotonic()) - planned, 1e-9)
+    pace = progress.answers / seconds
+    quota = 60 * pace / run.options.requests_per_minute
+    return (
+        f"{progress.done:,} of {progress.total:,} images, {left:,} left; {pace:,.1f} images/s,"
+        f" {quota:.0%} of the quota; {progress.deferrals:,} 429s;"
+        f" ${progress.answers * run.model.price:,.4f} so far; {_time_left(left, pace)}"
+    )
+
+
+def _time_left(images: int, pace: float) -> str:
+    if images == 0:
+        return "done"
+    if pace == 0:
+        return "time left not known yet"
+    seconds = images / pace
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"about {seconds / size:,.0f} {unit} left"
+    return f"about {seconds:.0f} s left"

@@ -1,2 +1,0 @@
--- The planner needs to know the table it has now.
-ANALYZE {table}

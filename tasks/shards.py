@@ -1,0 +1,84 @@
+"""Hand a run's batches to other workers, and take over what dead ones leave."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from prefect import get_client
+from prefect.client.schemas.objects import State
+from prefect.deployments.flow_runs import arun_deployment
+from prefect.logging import get_run_logger
+from prefect.states import Cancelled, Crashed
+
+from tasks.core.progress import count_done
+from tasks.core.run import Run
+from tasks.core.shards import live_shards
+from tasks.core.types import SyncPlan
+
+DEPLOYMENT = "embed-shard/embed-shard"
+SECONDS_BETWEEN_LOOKS = 2.0
+
+SECONDS_TO_START = 180.0
+"""How long a shard may wait for a worker before its batches are done here."""
+
+SECONDS_TO_BE_DEAD = 10.0
+"""How long a shard that was alive may be out of sight: a lost connection is made again."""
+
+
+@dataclass(slots=True)
+class _Shard:
+    number: int
+    flow_run: UUID
+    asked_at: float = field(default_factory=time.monotonic)
+    seen_at: float | None = None
+    ended: bool = False
+
+    def verdict(self, now: float, *, alive: bool) -> State[None] | None:
+        """Return the state to put a shard in that will not end by itself, if so."""
+        if alive:
+            self.seen_at = now
+        if self.seen_at is None and now - self.asked_at > SECONDS_TO_START:
+            return Cancelled(message="No worker took it in time; its run does its batches.")
+        if self.seen_at is not None and now - self.seen_at > SECONDS_TO_BE_DEAD:
+            return Crashed(message="Its process died; its run does its batches.")
+        return None
+
+
+async def embed_in_shards(run: Run, plan: SyncPlan, shards: int) -> None:
+    """Run the deployment embed-shard once a shard, and wait until none will do more.
+
+    Batches that a shard left undone are the caller's to do: it asks for unfinished_batches.
+    """
+    started = [
+        _Shard(number, await _start_shard(run, plan, number, shards)) for number in range(shards)
+    ]
+    async with get_client() as client:
+        while not all(shard.ended for shard in started):
+            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+            await run.hold.take()
+            await count_done(run)
+            alive = await live_shards(run, shards)
+            for shard in started:
+                state = (await client.read_flow_run(shard.flow_run)).state
+                shard.ended = shard.ended or (state is not None and state.is_final())
+                verdict = shard.verdict(time.monotonic(), alive=shard.number in alive)
+                if not shard.ended and verdict is not None:
+                    get_run_logger().warning("Shard %d: %s", shard.number, verdict.message)
+                    await client.set_flow_run_state(shard.flow_run, verdict, force=True)
+                    shard.ended = True
+
+
+async def _start_shard(run: Run, plan: SyncPlan, number: int, shards: int) -> UUID:
+    flow_run = await arun_deployment(
+        DEPLOYMENT,
+        parameters={
+            "run_id": run.run_id,
+            "shard": number,
+            "shards": shards,
+            "images": plan.calls,
+            "batch_size": plan.batch_size,
+        },
+        timeout=0,
+    )
+    return flow_run.id
