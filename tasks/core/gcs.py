@@ -75,7 +75,7 @@ class ImageLister:
         try:
             page = next(pages, None)
             return None if page is None else list(page)
-        except (exceptions.GoogleAPICallError, GoogleAuthError, RequestsConnectionError) as error:
+        except (exceptions.GoogleAPIError, GoogleAuthError, RequestsConnectionError) as error:
             raise translate_error(error, self._bucket) from error
 
     def _recognise(self, blob: Any) -> ImageRef | None:
@@ -159,7 +159,7 @@ async def download(client: storage.Client, bucket: str, name: str) -> bytes:
         return bytes(await asyncio.to_thread(blob.download_as_bytes))
     except exceptions.NotFound as error:
         raise ImageGone(f"gs://{bucket}/{name} is not there any more.") from error
-    except (exceptions.GoogleAPICallError, GoogleAuthError, RequestsConnectionError) as error:
+    except (exceptions.GoogleAPIError, GoogleAuthError, RequestsConnectionError) as error:
         raise translate_error(error, bucket) from error
 
 
