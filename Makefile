@@ -26,7 +26,7 @@ test: .venv/.installed-dev ## run all tests
 lint: .venv/.installed-dev ## check style, types and the direction of imports
 	@$(RUN) ruff check . && $(RUN) ruff format --check .
 	@$(RUN) mypy
-	@.venv/bin/lint-imports
+	@.venv/bin/python -c 'from importlinter.cli import lint_imports_command as lint; lint()'
 
 bench: .venv/.installed-dev ## measure, and print tables with their ratios
 	@$(RUN) tests.bench

@@ -26,6 +26,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import NoReturn
 
@@ -99,27 +100,33 @@ class Child:
                     living.append(pid)
         return living
 
-    def send(self, number: int) -> None:
-        """Signal the process group and every adopted descendant."""
+    def send(self, number: int) -> set[int]:
+        """Signal the process group and every adopted descendant; return the latter."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
-        for pid in self.adopted():
+        return self.send_adopted(number, frozenset())
+
+    def send_adopted(self, number: int, told: AbstractSet[int]) -> set[int]:
+        """Signal the adopted descendants that were not told yet; return all that live."""
+        living = set(self.adopted())
+        for pid in living - told:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+        return living
 
     def gone(self) -> bool:
         """Tell whether the program and all its adopted descendants ended."""
         return self.ended() and not self.adopted()
 
 
-def wait_until_gone(child: Child, seconds: float, *, again: int | None = None) -> bool:
-    """Wait for child.gone(); `again` is a signal repeated to descendants adopted meanwhile."""
+def end(child: Child, number: int, seconds: float) -> bool:
+    """Send the signal, also to descendants adopted meanwhile; return whether all ended in time."""
     deadline = time.monotonic() + seconds
+    told = child.send(number)
     while not child.gone():
         if time.monotonic() > deadline:
             return False
-        if again is not None:
-            child.send(again)
+        told = child.send_adopted(number, told)
         time.sleep(0.01)
     return True
 
@@ -168,9 +175,8 @@ def main() -> int:
         os.write(1, f"{pid}\n".encode())
 
     watch(child, wakeup)
-    child.send(options.signal)
-    if not wait_until_gone(child, options.grace):
-        wait_until_gone(child, KILL_SECONDS, again=signal.SIGKILL)
+    if not end(child, options.signal, options.grace):
+        end(child, signal.SIGKILL, KILL_SECONDS)
     if not LINUX:
         child.send(signal.SIGKILL)  # group members whose leader ended: they cannot be counted
     return child.reap()

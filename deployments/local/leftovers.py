@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from deployments.local.processes import Identity
+from deployments.local.identity import Identity
 from deployments.local.state import State
 from tasks.core.errors import StackError
 

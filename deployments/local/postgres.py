@@ -5,14 +5,10 @@ loopback TCP, where a random password is asked for. fsync stays on.
 """
 
 import asyncio
-import contextlib
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote
@@ -20,7 +16,8 @@ from urllib.parse import quote
 import asyncpg
 
 from deployments.local.postgres_home import PostgresHome, make_private
-from deployments.local.processes import Identity, Program, last_lines, launch
+from deployments.local.postgres_recovery import end_postmaster
+from deployments.local.processes import Program, last_lines, launch
 from tasks.core.errors import StackError
 
 MAJOR_VERSION = "18"
@@ -105,9 +102,9 @@ def remove_sockets(home: PostgresHome) -> None:
 
 
 async def _prepare(home: PostgresHome, log: Path) -> None:
-    if (home.data / "PG_VERSION").exists():
+    if home.data.exists():
         _check_data(home)
-        await _end_postmaster(home.data)
+        await end_postmaster(home.data)
     else:
         await _initialise(home, log.with_name("initdb.log"))
     make_private(home.sockets, home.account)
@@ -116,18 +113,22 @@ async def _prepare(home: PostgresHome, log: Path) -> None:
 
 
 def _check_data(home: PostgresHome) -> None:
-    version = (home.data / "PG_VERSION").read_text(encoding="ascii").strip()
-    if version != MAJOR_VERSION:
-        raise StackError(
-            f"{home.data} was made by Postgres {version}, but {MAJOR_VERSION} is installed. "
-            "Move it away to start with an empty database."
-        )
     uid = os.geteuid() if home.account is None else home.account.uid
     owner = home.data.stat().st_uid
     if owner != uid:
         raise StackError(
             f"{home.data} belongs to uid {owner}, but Postgres would run as uid {uid}. "
             "Start the stack as its owner, or choose another --state-directory."
+        )
+    try:
+        version = (home.data / "PG_VERSION").read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        version = ""
+    if version != MAJOR_VERSION:
+        made_by = f"Postgres {version}" if version else "something else"
+        raise StackError(
+            f"{home.data} was made by {made_by}, but Postgres {MAJOR_VERSION} is installed. "
+            "Move it away to start with an empty database."
         )
 
 
@@ -165,67 +166,3 @@ async def _initialise(home: PostgresHome, log: Path) -> None:
     if status != 0:
         raise StackError(f"initdb ended with status {status}:\n{last_lines(log)}")
     await asyncio.to_thread(new.rename, home.data)
-
-
-async def _end_postmaster(data: Path) -> None:
-    """End a Postgres that still runs on the data directory, and clear its lock file.
-
-    Postgres would refuse to start when the lock file names a zombie, or a process that merely
-    got the same id since.
-    """
-    lock = data / "postmaster.pid"
-    postmaster = _locked_by(lock)
-    if postmaster is not None and _works_on(postmaster.pid, data):
-        for number, seconds in ((signal.SIGINT, STOP_SECONDS), (signal.SIGQUIT, 5.0)):
-            await _signal_and_wait([postmaster], number, seconds)
-        await _signal_and_wait([postmaster], signal.SIGKILL, 5.0)
-    backends = [identity for pid in _all_pids() if (identity := _backend(pid, data)) is not None]
-    await _signal_and_wait(backends, signal.SIGQUIT, 5.0)
-    await _signal_and_wait(backends, signal.SIGKILL, 5.0)
-    lock.unlink(missing_ok=True)
-
-
-def _locked_by(lock: Path) -> Identity | None:
-    try:
-        return Identity.of(int(lock.read_text(encoding="utf-8").splitlines()[0]))
-    except (FileNotFoundError, IndexError, ValueError):  # none, or torn by a full disk
-        return None
-
-
-def _works_on(pid: int, data: Path) -> bool:
-    """Tell whether a process is a Postgres of this data directory."""
-    if sys.platform == "linux":
-        return _backend(pid, data) is not None
-    command = subprocess.run(
-        ["/bin/ps", "-o", "command=", "-p", str(pid)], check=False, capture_output=True, text=True
-    ).stdout
-    return "postgres" in command and str(data) in command
-
-
-def _all_pids() -> list[int]:
-    if sys.platform != "linux":
-        return []
-    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-
-
-def _backend(pid: int, data: Path) -> Identity | None:
-    """Return the process when it is called postgres and works in the data directory."""
-    with contextlib.suppress(OSError):
-        name = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
-        if name == "postgres" and Path(f"/proc/{pid}/cwd").readlink() == data.resolve():
-            return Identity.of(pid)
-    return None
-
-
-async def _signal_and_wait(
-    processes: Iterable[Identity], number: signal.Signals, seconds: float
-) -> None:
-    deadline = time.monotonic() + seconds
-    living = [process for process in processes if process.alive()]
-    for process in living:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, number)
-    while any(process.alive() for process in living):
-        if time.monotonic() > deadline:
-            return
-        await asyncio.sleep(0.02)

@@ -112,7 +112,9 @@ def _reachable_home(home: Path, account: Account) -> Path:
             f"The data directory {home / 'data'} cannot be reached by the user it belongs to "
             f"(uid {account.uid}). Open its parents, or move it away to start with an empty one."
         )
-    elsewhere.mkdir(parents=True, exist_ok=True)
+    for directory in (elsewhere.parent, elsewhere):
+        directory.mkdir(parents=True, exist_ok=True)
+        _check_owner(directory, 0)
     if not can(account, "-x", elsewhere):
         raise StackError(
             f"Neither {home} nor {elsewhere} can be reached by `nobody`, as whom root runs "
@@ -155,7 +157,9 @@ def _copy(package: Path, base: Path, account: Account) -> Path:
 def _socket_directory(data: Path) -> Path:
     name = f"birdwalk-{_short_hash(data)}"
     directory = Path(tempfile.gettempdir()).resolve() / name
-    if len(os.fsencode(directory)) > SOCKET_DIRECTORY_BYTES:
+    # Drivers read a comma or colon of the host as a list, and some decode a percent twice.
+    too_long = len(os.fsencode(directory)) > SOCKET_DIRECTORY_BYTES
+    if too_long or set(str(directory)) & set(",:%"):
         directory = Path("/tmp").resolve() / name  # noqa: S108 - make_private checks the owner
     return directory
 

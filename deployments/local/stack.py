@@ -11,9 +11,9 @@ from dataclasses import replace
 from deployments.local import postgres, prefect_server, samples, storage, vertex_server, worker
 from deployments.local.addresses import Addresses, StackOptions
 from deployments.local.http_probe import LOOPBACK
+from deployments.local.identity import Identity
 from deployments.local.leftovers import end_leftovers
 from deployments.local.postgres_home import PostgresHome, find_home
-from deployments.local.processes import Identity
 from deployments.local.state import State, choose_ports, lock, read_state
 from deployments.local.supervisor import Supervisor
 from tasks.core.errors import StackError
@@ -168,6 +168,8 @@ class _Start:
         self.logs = options.state_directory / "logs"
 
     async def everything(self) -> None:
+        if self.options.worker:
+            worker.check_deployments()  # before the half minute that Prefect takes
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.postgres_then_prefect())

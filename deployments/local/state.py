@@ -16,7 +16,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from deployments.local.processes import Identity, Process
+from deployments.local.identity import Identity
+from deployments.local.processes import Process
 from tasks.core.errors import StackError
 
 LOOPBACK = "127.0.0.1"
@@ -87,6 +88,10 @@ class State:
 
 
 _STATE = TypeAdapter(State)
+_NOT_OURS = (
+    "The state directory {} belongs to another user. Run this as that user, "
+    "or choose another one with --state-directory."
+)
 
 
 def state_file(directory: Path) -> Path:
@@ -95,11 +100,17 @@ def state_file(directory: Path) -> Path:
 
 
 def read_state(directory: Path) -> State:
-    """Return the remembered state; an empty one when there is none or it cannot be read."""
+    """Return the remembered state; an empty one when there is none or it makes no sense.
+
+    Raises:
+        StackError: it belongs to another user.
+    """
     try:
         return _STATE.validate_json(state_file(directory).read_bytes())
     except (FileNotFoundError, ValidationError):
         return State()
+    except PermissionError:
+        raise StackError(_NOT_OURS.format(directory)) from None
 
 
 def write_state(directory: Path, state: State) -> None:
@@ -120,8 +131,14 @@ def lock(directory: Path) -> Iterator[bool]:
     """Hold the directory's lock while inside; yield False when somebody else has it.
 
     The kernel gives it back when the holder dies, in whatever way.
+
+    Raises:
+        StackError: the directory belongs to another user.
     """
-    descriptor = os.open(directory / "stack.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        descriptor = os.open(directory / "stack.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except PermissionError:
+        raise StackError(_NOT_OURS.format(directory)) from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

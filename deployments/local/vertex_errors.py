@@ -26,6 +26,7 @@ known is how such messages begin) or ours ("no").
 | denied                   | PERMISSION_DENIED  | Permission 'aiplatform.endpoints.predict' | yes  |
 | over the quota           | RESOURCE_EXHAUSTED | Quota exceeded for aiplatform...          | yes  |
 | storage does not answer  | UNAVAILABLE        | The storage server could not be read      | no   |
+| server is ending         | UNAVAILABLE        | The service is shutting down.             | no   |
 | drawn by the error rates | as drawn           | The service answered CODE                 | no   |
 | fault of this server     | INTERNAL           | Internal error encountered.               | yes  |
 """
@@ -105,6 +106,11 @@ def storage_unavailable(reason: str) -> PredictionFault:
     return PredictionFault(
         StatusCode.UNAVAILABLE, f"The storage server could not be read: {reason}"
     )
+
+
+def shutting_down() -> PredictionFault:
+    """Return the answer to a call that waits while the server ends."""
+    return PredictionFault(StatusCode.UNAVAILABLE, "The service is shutting down.")
 
 
 def drawn_error(code: grpc.StatusCode) -> PredictionFault:

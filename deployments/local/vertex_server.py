@@ -50,6 +50,7 @@ class VertexServer:
     def __init__(self, storage_endpoint: str, options: ModelServerOptions) -> None:
         self._storage_endpoint = storage_endpoint
         self._counter = CallCounter()
+        self._ending = asyncio.Event()
         self._predictor: Predictor | None = None
         self._server: Any = None
         self._set_options(options)
@@ -61,7 +62,7 @@ class VertexServer:
 
             self._predictor = Predictor(self._storage_endpoint)
         self._options = options
-        self._traffic = Traffic(options)
+        self._traffic = Traffic(options, self._ending)
 
     async def start(self, port: int) -> int:
         """Answer on a port of loopback, a free one if it is 0, and return it.
@@ -100,6 +101,7 @@ class VertexServer:
 
     async def stop(self) -> None:
         """End calls at work, at the latest after a second, and let go of port and threads."""
+        self._ending.set()
         await self._server.stop(SHUTDOWN_GRACE_SECONDS)
         if self._predictor is not None:
             self._predictor.close()

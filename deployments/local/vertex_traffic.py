@@ -13,6 +13,7 @@ from deployments.local.vertex_errors import (
     image_read_deadline,
     permission_denied,
     quota_exceeded,
+    shutting_down,
 )
 from deployments.local.vertex_options import ModelServerOptions
 
@@ -52,10 +53,12 @@ class Traffic:
 
     Args:
         options: of the server.
+        ending: set when the server ends, and waiting calls with it.
     """
 
-    def __init__(self, options: ModelServerOptions) -> None:
+    def __init__(self, options: ModelServerOptions, ending: asyncio.Event) -> None:
         self._options = options
+        self._ending = ending
         self._bucket = (
             None
             if options.requests_per_minute is None
@@ -77,10 +80,20 @@ class Traffic:
             raise quota_exceeded()
 
     async def delay(self) -> None:
-        """Wait as long as the model would take over a call."""
+        """Wait as long as the model would take over a call.
+
+        Raises:
+            PredictionFault: the server is ending.
+        """
         seconds = self.draw_latency()
-        if seconds:
-            await asyncio.sleep(seconds)
+        if not seconds:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ending.wait()
+        except TimeoutError:
+            return
+        raise shutting_down()
 
     def draw_latency(self) -> float:
         """Return the next call's latency in seconds."""

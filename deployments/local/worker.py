@@ -47,17 +47,25 @@ def program(*, api_url: str, environment: Mapping[str, str], log: Path) -> Progr
     )
 
 
-async def register_deployments(worker: Program) -> None:
-    """Register every deployment of prefect.yaml; the work pool must exist.
+def check_deployments() -> None:
+    """Check that there is a prefect.yaml to register.
 
     Raises:
-        StackError: there is no prefect.yaml, or Prefect refused it.
+        StackError: there is none.
     """
     if not (ROOT / "prefect.yaml").exists():
         raise StackError(
             f"There is no prefect.yaml in {ROOT}, so the worker has no deployment to run. "
             "Start the stack from the repository's checkout, or without the worker."
         )
+
+
+async def register_deployments(worker: Program) -> None:
+    """Register every deployment of prefect.yaml; the work pool must exist.
+
+    Raises:
+        StackError: Prefect refused it; with the end of what it said.
+    """
     deploy = replace(
         worker,
         name="prefect deploy",

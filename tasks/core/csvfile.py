@@ -69,17 +69,21 @@ class PartWriter:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise _cannot_write(path, error) from error
-        rows = list(parse_rows(path.read_bytes(), dimension))
-        self.finished = frozenset(name for name, _, _ in rows)
-        self._end = rows[-1][2] if rows else 0
-        os.ftruncate(self._file, self._end)
+        try:
+            rows = list(parse_rows(path.read_bytes(), dimension))
+            self.finished = frozenset(name for name, _, _ in rows)
+            self._end = rows[-1][2] if rows else 0
+            os.ftruncate(self._file, self._end)
+        except BaseException:
+            os.close(self._file)
+            raise
 
     def append(self, image_id: str, vector: Vector) -> None:
         """Write one row; a row that does not fit whole is taken back."""
         row = format_row(image_id, vector)
         try:
-            written = os.pwrite(self._file, row, self._end)
-            if written < len(row):
+            written = 0
+            while written < len(row):
                 written += os.pwrite(self._file, row[written:], self._end + written)
         except OSError as error:
             os.ftruncate(self._file, self._end)
@@ -115,8 +119,10 @@ def join_parts(parts: Iterable[Path], target: Path, dimension: int) -> int:
                 rows += len(vectors)
         partial.replace(target)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise _cannot_write(target, error) from error
+    finally:
+        if partial.is_file():
+            partial.unlink()
     return rows
 
 

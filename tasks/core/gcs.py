@@ -14,7 +14,7 @@ from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import storage
-from requests.exceptions import ConnectionError as RequestsConnectionError
+from requests.exceptions import RequestException
 
 from tasks.core.errors import (
     BucketForbidden,
@@ -31,6 +31,15 @@ from tasks.core.types import ImageRef
 LISTED_FIELDS = "items(name,size,md5Hash,crc32c,generation,contentType,updated),nextPageToken"
 PAGE_SIZE = 1000
 GENERIC_CONTENT_TYPES = frozenset({None, "", "application/octet-stream", "binary/octet-stream"})
+
+
+# Names that uploaders give to formats beside the registered ones.
+OTHER_CONTENT_TYPES = {
+    "image/jpg": "image/jpeg",
+    "image/pjpeg": "image/jpeg",
+    "image/x-png": "image/png",
+    "image/x-ms-bmp": "image/bmp",
+}
 
 
 class ImageLister:
@@ -58,9 +67,13 @@ class ImageLister:
             BucketForbidden: the caller may not list it.
             StorageError: anything else that the client's own retries did not mend.
         """
-        listed = self._client.list_blobs(
-            self._bucket, prefix=prefix or None, fields=LISTED_FIELDS, page_size=PAGE_SIZE
-        )
+        try:
+            listed = self._client.list_blobs(
+                self._bucket, prefix=prefix or None, fields=LISTED_FIELDS, page_size=PAGE_SIZE
+            )
+        except ValueError as error:
+            # The client refuses names that no bucket can have.
+            raise translate_error(exceptions.NotFound(str(error)), self._bucket) from error
         pages = listed.pages
         while (page := await asyncio.to_thread(self._next_page, pages)) is not None:
             images = [image for blob in page if (image := self._recognise(blob)) is not None]
@@ -75,7 +88,7 @@ class ImageLister:
         try:
             page = next(pages, None)
             return None if page is None else list(page)
-        except (exceptions.GoogleAPICallError, GoogleAuthError, RequestsConnectionError) as error:
+        except (exceptions.GoogleAPIError, GoogleAuthError, RequestException) as error:
             raise translate_error(error, self._bucket) from error
 
     def _recognise(self, blob: Any) -> ImageRef | None:
@@ -106,7 +119,8 @@ def why_not_an_image(
     if content_type in GENERIC_CONTENT_TYPES:
         kind = model.formats.get(extension)
     else:
-        kind = content_type.split(";")[0].strip().lower() if content_type else None
+        named = (content_type or "").split(";")[0].strip().lower()
+        kind = OTHER_CONTENT_TYPES.get(named, named)
     if kind not in model.formats.values():
         is_picture = (kind or "").startswith("image/")
         return f"a format the model does not read ({kind})" if is_picture else "not an image"
@@ -159,7 +173,7 @@ async def download(client: storage.Client, bucket: str, name: str) -> bytes:
         return bytes(await asyncio.to_thread(blob.download_as_bytes))
     except exceptions.NotFound as error:
         raise ImageGone(f"gs://{bucket}/{name} is not there any more.") from error
-    except (exceptions.GoogleAPICallError, GoogleAuthError, RequestsConnectionError) as error:
+    except (exceptions.GoogleAPIError, GoogleAuthError, RequestException) as error:
         raise translate_error(error, bucket) from error
 
 

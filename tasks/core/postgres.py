@@ -156,7 +156,9 @@ class Database:
         Raises:
             ExtensionMissing: the server does not offer it, or only one before 0.8.0.
         """
-        async with self.connection() as connection:
+        async with self.transaction() as connection:
+            # IF NOT EXISTS does not keep two first runs at once from both creating it.
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtext('birdwalk'))")
             row = await connection.fetchrow(sql("select_extension"))
             if row is None:
                 raise ExtensionMissing(

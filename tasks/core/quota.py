@@ -42,6 +42,7 @@ class Limiter:
         self._clock = clock
         self._next_at = clock()
         self._slowed_at = float("-inf")
+        self._quiet_until = clock()
         self._recovered_at = clock()
         self._latency = 1.0
         self._in_flight = 0
@@ -61,24 +62,42 @@ class Limiter:
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
         """Wait for a turn, and hold a place in flight until the block ends."""
-        async with self._may_enter:
-            while self._in_flight >= self.in_flight_limit:
-                await self._may_enter.wait()
-            self._in_flight += 1
+        await self._enter()
         try:
-            await asyncio.sleep(self._reserve())
+            await self._wait_for_turn()
             yield
         finally:
             self._in_flight -= 1
             async with self._may_enter:
-                self._may_enter.notify()
+                self._call_in()
+
+    async def _enter(self) -> None:
+        async with self._may_enter:
+            try:
+                while self._in_flight >= self.in_flight_limit:
+                    await self._may_enter.wait()
+            except asyncio.CancelledError:
+                # It may have been called in already: another one takes the place.
+                self._call_in()
+                raise
+            self._in_flight += 1
+
+    def _call_in(self) -> None:
+        """Wake as many as there are places: they may have become more by several."""
+        self._may_enter.notify(self.in_flight_limit - self._in_flight)
+
+    async def _wait_for_turn(self) -> None:
+        start = float("-inf")
+        # The server may ask for quiet while a call waits.
+        while start < self._quiet_until:
+            start = self._reserve()
+            await asyncio.sleep(start - self._clock())
 
     def _reserve(self) -> float:
-        """Take the next place in the schedule; return the seconds until it comes."""
-        now = self._clock()
-        start = max(self._next_at, now - CATCH_UP_SECONDS)
+        """Take the next place in the schedule; return when it comes, by the clock."""
+        start = max(self._next_at, self._clock() - CATCH_UP_SECONDS)
         self._next_at = start + 1 / self._rate
-        return max(0.0, start - now)
+        return start
 
     def succeeded(self, seconds: float) -> None:
         """Learn from a call that was answered: its latency, and that the pace is bearable."""
@@ -96,4 +115,5 @@ class Limiter:
         if now - self._slowed_at >= SECONDS_BETWEEN_SLOWDOWNS:
             self._slowed_at = now
             self._rate = max(self._rate * SLOWDOWN, self._full_rate / 100)
-        self._next_at = max(self._next_at, now + (retry_after or 0.0))
+        self._quiet_until = max(self._quiet_until, now + (retry_after or 0.0))
+        self._next_at = max(self._next_at, self._quiet_until)

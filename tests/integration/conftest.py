@@ -1,0 +1,109 @@
+"""What the tests of single steps share."""
+
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from deployments.local import storage
+from deployments.local.processes import start
+from tasks.core import embedding
+from tasks.core.run import Run, open_run
+from tasks.core.settings import Settings
+from tests.support.buckets import LocalBucket, storage_client
+from tests.support.model_server import ModelServer
+from tests.support.sync import options
+
+
+@pytest.fixture
+def url(settings: Settings) -> str:
+    """The address of this test's database, for questions that readers and operators ask."""
+    return settings.database_url.get_secret_value()
+
+
+@pytest.fixture
+async def run(settings: Settings, bucket: LocalBucket) -> AsyncIterator[Run]:
+    """An open run on this test's bucket, in batches of ten."""
+    async with open_run(options(bucket.name, batch_size=10), settings, "test") as opened:
+        yield opened
+
+
+@pytest.fixture
+def quick_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the waits between an image's attempts short; their number and growth stay."""
+    monkeypatch.setattr(embedding, "FIRST_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(embedding, "LONGEST_BACKOFF_SECONDS", 0.1)
+
+
+@pytest.fixture(scope="session")
+async def memory_storage(
+    environment: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[str]:
+    """A storage server that takes any object name, as Google does; gives its address."""
+    assert environment
+    directory = tmp_path_factory.mktemp("memory storage")
+    pictures = directory / "pictures"
+    pictures.mkdir()
+    async for endpoint in _serve(pictures, directory, in_memory=True):
+        yield endpoint
+
+
+@pytest.fixture
+async def memory_bucket(
+    memory_storage: str, model_server: ModelServer
+) -> AsyncIterator[LocalBucket]:
+    """An empty bucket that takes any object name; the model answers without reading it."""
+    await model_server.configure(instant=True)
+    client = storage_client(memory_storage)
+    name = f"test-{secrets.token_hex(4)}"
+    client.create_bucket(name)
+    yield LocalBucket(name, client)
+    client.close()
+
+
+@pytest.fixture
+def memory_settings(settings: Settings, memory_storage: str) -> Settings:
+    """The settings that go with `memory_bucket`."""
+    return settings.model_copy(update={"storage_endpoint": memory_storage})
+
+
+@pytest.fixture(scope="session")
+async def large_storage(
+    environment: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[str]:
+    """A storage server whose bucket `large` holds 2,345 objects, 45 of them notes."""
+    assert environment
+    directory = tmp_path_factory.mktemp("large storage")
+    pictures = directory / "pictures"
+    pictures.mkdir()
+    _fill(pictures)
+    async for endpoint in _serve(pictures, directory, bucket="large"):
+        yield endpoint
+
+
+def _fill(pictures: Path) -> None:
+    for number in range(2300):
+        (pictures / f"{number:05d}.png").write_bytes(b"picture %d" % number)
+    for number in range(45):
+        (pictures / f"{number:05d}.txt").write_bytes(b"note")
+
+
+async def _serve(
+    pictures: Path, directory: Path, *, bucket: str = "birdwalk", in_memory: bool = False
+) -> AsyncIterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = await start(
+        storage.program(
+            port=port,
+            pictures=pictures,
+            bucket=bucket,
+            state_directory=directory,
+            log=directory / "storage.log",
+            in_memory=in_memory,
+        )
+    )
+    yield f"http://127.0.0.1:{port}"
+    await process.stop()

