@@ -31,7 +31,7 @@ class Predictor:
     """
 
     def __init__(self, storage_endpoint: str) -> None:
-        self._objects = storage_endpoint.rstrip("/") + "/storage/v1/b"
+        self._storage_endpoint = storage_endpoint
         self._model = EmbeddingModel(threads=1)
         workers = processor_count() + EXTRA_WORKERS
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="predict")
@@ -68,9 +68,9 @@ class Predictor:
     def _fetch(self, request: PredictionRequest) -> bytes | None:
         if request.bucket is None or request.name is None:
             return None
-        url = f"{self._objects}/{quote(request.bucket, safe='')}/o/{quote(request.name, safe='')}"
+        url = object_url(self._storage_endpoint, request.bucket, request.name)
         try:
-            response = self._http.request("GET", url + "?alt=media", preload_content=False)
+            response = self._http.request("GET", url, preload_content=False)
             try:
                 return self._read(request, response)
             finally:
@@ -89,3 +89,12 @@ class Predictor:
         data = response.read(MAXIMUM_BYTES + 1)
         check_size(len(data))
         return data
+
+
+def object_url(endpoint: str, bucket: str, name: str) -> str:
+    """Return the address of an object's bytes in Cloud Storage's JSON API.
+
+    Slashes are escaped too: the name's own `..` must not climb out of the bucket.
+    """
+    path = f"/storage/v1/b/{quote(bucket, safe='')}/o/{quote(name, safe='')}"
+    return f"{endpoint.rstrip('/')}{path}?alt=media"

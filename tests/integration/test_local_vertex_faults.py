@@ -225,7 +225,9 @@ async def test_a_signal_ends_the_server_and_its_calls(
 
 
 async def test_a_taken_port_is_named(vertex: Vertex, tmp_path: Path) -> None:
-    second = replace(vertex.process.program, log=tmp_path / "second.log", ready=_never)
+    first = vertex.process.program
+    command = (*first.command, "--instant")
+    second = replace(first, command=command, log=tmp_path / "second.log", ready=_never)
     with pytest.raises(StackError, match="is the port taken"):
         await start(second)
 

@@ -4,9 +4,11 @@ import struct
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
+from onnx.reference import ReferenceEvaluator
 
 from deployments.local.model import LARGEST_PROJECTION, principal_directions
-from deployments.local.model_graph import fold_batch_norm, same_padding
+from deployments.local.model_graph import INPUT, build_graph, fold_batch_norm, same_padding
 from deployments.local.model_text import (
     LabelIndex,
     TextEncoder,
@@ -15,6 +17,7 @@ from deployments.local.model_text import (
 )
 from deployments.local.model_weights import (
     LEGACY_MAGIC_NUMBER,
+    load_weights,
     read_weights,
 )
 from tasks.core.errors import StackError
@@ -105,6 +108,21 @@ def test_a_folded_kernel_does_the_batch_normalisation() -> None:
     expected = centred * weights["norm.weight"] + weights["norm.bias"]
     kernel, bias = fold_batch_norm(weights, "conv", "norm")
     assert np.allclose(kernel[:, :, 0, 0] @ pixel + bias, expected, atol=1e-4)
+
+
+def test_pixels_are_scaled_as_the_network_was_trained() -> None:
+    model = build_graph(load_weights())
+    del model.graph.node[4:], model.graph.output[:]
+    model.graph.output.append(
+        helper.make_tensor_value_info(model.graph.node[-1].output[0], TensorProto.FLOAT, None)
+    )
+    pixels = np.zeros((1, 224, 224, 3), np.uint8)
+    pixels[0, 0, 0] = [127, 255, 63]
+    outputs = ReferenceEvaluator(model).run(None, {INPUT: pixels})
+    assert isinstance(outputs, list)
+    planes = np.asarray(outputs[0])
+    assert planes.shape == (1, 3, 224, 224)
+    assert planes[0, :, 0, 0].tolist() == [0.0, 1.0, -0.5]
 
 
 def test_directions_are_orthonormal_and_their_sign_is_settled() -> None:
