@@ -6,7 +6,7 @@ from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
-from tasks.core import changes, hnsw, loading, plan, planreport, spaces
+from tasks.core import hnsw, loading, plan, planreport, reconcile, spaces
 from tasks.core.run import current_run
 from tasks.core.types import (
     BatchReport,
@@ -59,7 +59,7 @@ async def insert_batch(report: BatchReport) -> BatchReport:
 @task(task_run_name="reuse known vectors", **DURABLE)
 async def reuse_vectors(plan: SyncPlan, reports: Sequence[BatchReport]) -> ReuseReport:  # noqa: ARG001 - edge
     """Give moved, copied and rewritten images the vector of their content, without a call."""
-    report = await changes.reuse_vectors(current_run(), plan)
+    report = await reconcile.reuse_vectors(current_run(), plan)
     get_run_logger().info(
         "Reused the vectors of %d rewritten and %d moved or copied images.",
         report.touched,
@@ -71,7 +71,7 @@ async def reuse_vectors(plan: SyncPlan, reports: Sequence[BatchReport]) -> Reuse
 @task(task_run_name="remove {plan.gone} gone", **DURABLE)
 async def remove_gone(plan: SyncPlan, refused: RefusalReport) -> RemovalReport:  # noqa: ARG001 - edge
     """Remove the rows of images that left the bucket, under the deletion guard."""
-    report = await changes.remove_gone(current_run(), plan)
+    report = await reconcile.remove_gone(current_run(), plan)
     get_run_logger().info(
         "Removed %d gone images, and %d whose new version was refused.", report.gone, report.stale
     )

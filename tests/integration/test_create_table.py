@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from tasks.core.errors import IndexNameTaken
-from tasks.core.run import SyncOptions, open_run
+from tasks.core.options import SyncOptions
+from tasks.core.run import open_run
 from tasks.core.settings import Settings
 from tasks.core.spaces import create_table
 from tasks.core.types import Space
@@ -41,7 +42,7 @@ async def test_the_table_is_of_the_spaces_dimension_and_keeps_vectors_in_line(
         ("embedded_at", "timestamp with time zone", "p", True),
     ]
     key = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = $1::text::regclass"
-    assert ("PRIMARY KEY (bucket, image_id)",) in await fetch(
+    assert ("PRIMARY KEY (bucket, image_id) INCLUDE (generation, content_hash)",) in await fetch(
         url, f"{key} AND contype = 'p'", table
     )
 

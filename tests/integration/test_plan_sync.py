@@ -19,7 +19,12 @@ async def test_a_first_run_plans_every_image_once_in_numbered_batches(
 ) -> None:
     names = bucket.put_pictures(23)
     made = await prepare(run)
-    assert (made.listed, made.new, made.changed, made.unchanged) == (23, 23, 0, 0)
+    assert (made.listed, made.images("new"), made.images("changed"), made.unchanged) == (
+        23,
+        23,
+        0,
+        0,
+    )
     assert made.calls == 23
     assert made.price == pytest.approx(0.0023)
     assert [(batch.first, batch.last) for batch in made.batches] == [(1, 10), (11, 20), (21, 23)]
@@ -52,7 +57,7 @@ async def test_only_new_and_overwritten_images_are_asked_for(
     await model_server.reset()
     async with open_run(options(bucket.name), settings, "test") as run:
         made = await prepare(run)
-        assert (made.new, made.changed, made.unchanged) == (1, 1, 5)
+        assert (made.images("new"), made.images("changed"), made.unchanged) == (1, 1, 5)
         assert await fetch(url, PENDING) == [(1, "0003.png", "changed"), (1, "another.png", "new")]
         await embed_batch(run, 1)
     assert await model_server.calls() == 2
@@ -65,7 +70,7 @@ async def test_what_another_index_or_dimension_knows_is_asked_for_again(
     await sync(settings, bucket.name)
     for changes in ({"index": "another"}, {"dimension": 256}):
         async with open_run(options(bucket.name, **changes), settings, "test") as run:
-            assert (await prepare(run)).new == 4
+            assert (await prepare(run)).images("new") == 4
 
 
 async def test_a_refused_version_is_not_asked_for_again_but_its_successor_is(
@@ -77,11 +82,15 @@ async def test_a_refused_version_is_not_asked_for_again_but_its_successor_is(
     assert first.total("refused") == 1
     await model_server.reset()
     second = await sync(settings, bucket.name)
-    assert (second.plan.refused_before, second.plan.calls) == (1, 0)
+    assert (second.plan.images("refused before"), second.plan.calls) == (1, 0)
     assert await model_server.calls() == 0
     bucket.put("text.png", picture(5))
     third = await sync(settings, bucket.name)
-    assert (third.plan.refused_before, third.plan.new, third.verdict.rows) == (0, 1, 4)
+    assert (third.plan.images("refused before"), third.plan.images("new"), third.verdict.rows) == (
+        0,
+        1,
+        4,
+    )
 
 
 async def test_only_the_runs_own_work_is_kept(
@@ -100,7 +109,7 @@ async def test_a_listed_query_image_is_accepted_before_it_is_embedded(
 ) -> None:
     bucket.put_pictures(3)
     async with open_run(options(bucket.name, query="0002.png"), settings, "test") as run:
-        assert (await prepare(run)).new == 3
+        assert (await prepare(run)).images("new") == 3
 
 
 @pytest.mark.parametrize("known", [False, True])
