@@ -31,7 +31,8 @@ def run_flow_from_command_line(
     def command(*arguments: Any, **options: Any) -> None:
         show(asyncio.run(flow(*arguments, **options)))
 
-    app = App(name=f"python -m flows.{flow.fn.__name__}")
+    # Otherwise cyclopts ends the program on Ctrl-C without a word.
+    app = App(name=f"python -m flows.{flow.fn.__name__}", suppress_keyboard_interrupt=False)
     app.default(command)
     errors = Console(stderr=True)
     try:
@@ -40,6 +41,7 @@ def run_flow_from_command_line(
         errors.print("Interrupted. What was embedded is kept; run again to go on.")
         sys.exit(EXIT_INTERRUPTED)
     except (BirdwalkError, ParameterTypeError) as error:
-        errors.print(f"{type(error).__name__}: {error}", style="bold red", markup=False)
+        message = f"{type(error).__name__}: {error}"
+        errors.print(message, style="bold red", markup=False, soft_wrap=True)
         sys.exit(EXIT_FAILED)
     sys.exit(0)

@@ -9,9 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from deployments.local import background
 from deployments.local.addresses import Addresses, StackOptions
-from deployments.local.demo import demo
 from deployments.local.state import State, read_state
 from deployments.local.vertex_options import LatencyDistribution, ModelServerOptions
 from tasks.core.errors import StackError
@@ -109,6 +107,8 @@ def _options(arguments: argparse.Namespace) -> StackOptions:
 
 
 def _up(arguments: argparse.Namespace) -> int:
+    from deployments.local import background  # noqa: PLC0415 - takes a second; `status` must not
+
     options = _options(arguments).resolved()
     state = read_state(options.state_directory)
     if state.up:
@@ -121,6 +121,8 @@ def _up(arguments: argparse.Namespace) -> int:
 
 
 def _down(arguments: argparse.Namespace) -> int:
+    from deployments.local import background  # noqa: PLC0415 - as in _up
+
     directory = arguments.state_directory.expanduser().resolve()
     stopped = directory.is_dir() and asyncio.run(background.stop(directory))
     print("The local stack is down." if stopped else "The local stack was not up.")
@@ -139,10 +141,14 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from deployments.local import background  # noqa: PLC0415 - as in _up
+
     return asyncio.run(background.run(_options(arguments), _print_servers))
 
 
 def _demo(arguments: argparse.Namespace) -> int:
+    from deployments.local.demo import demo  # noqa: PLC0415 - as in _up
+
     options = replace(_options(arguments), prefect=True, worker=False)
     return asyncio.run(demo(options.resolved(), arguments.query))
 

@@ -62,7 +62,7 @@ async def _read(run: Run, image_id: str) -> bytes | None:
 def compose_sheet(tiles: Sequence[Tile]) -> bytes:
     """Return the sheet as PNG under 150 kB: the first tile large at the left, the rest in rows."""
     sheet = _draw(tiles)
-    for colours in (None, 256, 128, 64, 32):
+    for colours in (None, 256, 128, 64, 32, 16, 8):
         image = sheet if colours is None else sheet.quantize(colours)
         buffer = io.BytesIO()
         image.save(buffer, "PNG", optimize=True)
@@ -119,7 +119,8 @@ def _thumbnail(data: bytes | None, side: int) -> Image.Image:
         layer = picture.convert("RGBA")
         paper = Image.new("RGBA", layer.size, PAPER)
         return Image.alpha_composite(paper, layer).convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError):
+    # Pillow reports a PNG with a broken chunk as a SyntaxError.
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return Image.new("RGB", (side - 8, side - 8), FRAME)
 
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -169,13 +169,16 @@ async def test_a_dead_postmaster_is_noticed(state_directory: Path) -> None:
 async def test_another_process_with_the_postmasters_id_is_left_alone(
     state_directory: Path,
 ) -> None:
+    """After a reboot the id may be anybody's, and Postgres itself would refuse to start."""
     home = find_home(state_directory)
     async with serving(home):
         pass
-    # The id of a process that lives, as after a reboot.
-    (home.data / "postmaster.pid").write_text(f"{os.getpid()}\n{home.data}\n1\n5432\n\n\n")
-    async with serving(home) as (_, url):
-        assert await ask(url, "SELECT 1") == 1
+    with spawn_as(home.account, ["sleep", "300"]) as stranger:
+        lock = home.data / "postmaster.pid"
+        lock.write_text(f"{stranger.pid}\n{home.data}\n1\n5432\n\n\n")
+        async with serving(home) as (_, url):
+            assert await ask(url, "SELECT 1") == 1
+        assert stranger.poll() is None
 
 
 async def test_a_torn_lock_file_is_no_obstacle(state_directory: Path) -> None:
@@ -372,12 +375,10 @@ def users() -> list[str]:
 
 
 @contextmanager
-def spawn_postgres(home: PostgresHome) -> Iterator[subprocess.Popen[bytes]]:
-    """Run Postgres as our own child, past the leash."""
-    arguments = ("-c", "listen_addresses=", "-c", f"unix_socket_directories={home.data}")
-    account = home.account
+def spawn_as(account: Account | None, command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command as our own child, under an account."""
     child = subprocess.Popen(
-        [home.binaries / "postgres", "-D", home.data, *arguments],
+        command,
         user=None if account is None else account.uid,
         group=None if account is None else account.gid,
         extra_groups=None if account is None else [],
@@ -388,6 +389,13 @@ def spawn_postgres(home: PostgresHome) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         child.kill()
         child.wait()
+
+
+def spawn_postgres(home: PostgresHome) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """Run Postgres as our own child, past the leash."""
+    arguments = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={home.data}"]
+    command = [str(home.binaries / "postgres"), "-D", str(home.data), *arguments]
+    return spawn_as(home.account, command)
 
 
 async def until_locked(home: PostgresHome) -> None:
