@@ -3,7 +3,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python -m
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status test lint bench lock
+.PHONY: help demo up down status psql test lint bench lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -19,6 +19,9 @@ down: .venv/.installed-local ## stop the local stack
 
 status: .venv/.installed-local ## show the local stack's servers
 	@$(RUN) deployments.local status
+
+psql: .venv/.installed-local ## ask the local stack's database; Q="SELECT ..." asks one question
+	@$(RUN) deployments.local psql $${Q:+-c "$$Q"}
 
 test: .venv/.installed-dev ## run all tests
 	@$(RUN) pytest

@@ -53,20 +53,21 @@ async def embed_in_shards(run: Run, plan: SyncPlan, shards: int) -> None:
     started = [
         _Shard(number, await _start_shard(run, plan, number, shards)) for number in range(shards)
     ]
-    async with get_client() as client:
-        while not all(shard.ended for shard in started):
-            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
-            await run.hold.take()
-            await count_done(run)
-            alive = await live_shards(run, shards)
-            for shard in started:
-                state = (await client.read_flow_run(shard.flow_run)).state
-                shard.ended = shard.ended or (state is not None and state.is_final())
-                verdict = shard.verdict(time.monotonic(), alive=shard.number in alive)
-                if not shard.ended and verdict is not None:
-                    get_run_logger().warning("Shard %d: %s", shard.number, verdict.message)
-                    await client.set_flow_run_state(shard.flow_run, verdict, force=True)
-                    shard.ended = True
+    with run.timed("embed_batches"):
+        async with get_client() as client:
+            while not all(shard.ended for shard in started):
+                await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+                await run.hold.take()
+                await count_done(run)
+                alive = await live_shards(run, shards)
+                for shard in started:
+                    state = (await client.read_flow_run(shard.flow_run)).state
+                    shard.ended = shard.ended or (state is not None and state.is_final())
+                    verdict = shard.verdict(time.monotonic(), alive=shard.number in alive)
+                    if not shard.ended and verdict is not None:
+                        get_run_logger().warning("Shard %d: %s", shard.number, verdict.message)
+                        await client.set_flow_run_state(shard.flow_run, verdict, force=True)
+                        shard.ended = True
 
 
 async def _start_shard(run: Run, plan: SyncPlan, number: int, shards: int) -> UUID:

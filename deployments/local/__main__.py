@@ -1,8 +1,9 @@
-"""The local stack's command line: python -m deployments.local up|down|status|run|demo|env."""
+"""The local stack's command line: python -m deployments.local up|down|status|run|demo|psql|env."""
 
 import argparse
 import asyncio
 import shlex
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -48,12 +49,15 @@ def _parser() -> argparse.ArgumentParser:
     _add_model_options(start.add_argument_group("model server"))
     ask = argparse.ArgumentParser(add_help=False)
     ask.add_argument("--query", help="the picture to ask with, as named in the folder")
+    ask_sql = argparse.ArgumentParser(add_help=False)
+    ask_sql.add_argument("-c", dest="question", help="a question in SQL; without it, a prompt")
     for name, command, parents, text in (
         ("up", _up, [place, start], "start the stack in the background"),
         ("down", _down, [place], "stop it"),
         ("status", _status, [place], f"show each server; exit status {DOWN} when down"),
         ("run", _run, [place, start], "run the stack until Ctrl-C"),
         ("demo", _demo, [place, start, ask], "embed the pictures and show the nearest of one"),
+        ("psql", _psql, [place, ask_sql], "look at the database; -c runs one question"),
         ("env", _env, [place], "print export lines for a shell"),
     ):
         commands.add_parser(name, parents=parents, help=text).set_defaults(command=command)
@@ -151,6 +155,15 @@ def _demo(arguments: argparse.Namespace) -> int:
 
     options = replace(_options(arguments), prefect=True, worker=False)
     return asyncio.run(demo(options.resolved(), arguments.query))
+
+
+def _psql(arguments: argparse.Namespace) -> int:
+    from deployments.local.postgres_home import psql  # noqa: PLC0415 - as in _up
+
+    state = read_state(arguments.state_directory.expanduser().resolve())
+    question = () if arguments.question is None else ("-c", arguments.question)
+    url = Addresses.of(state).database_tcp_url
+    return subprocess.call((psql(), "--no-psqlrc", url, *question))
 
 
 def _env(arguments: argparse.Namespace) -> int:

@@ -66,6 +66,15 @@ def find_home(state_directory: Path) -> PostgresHome:
     )
 
 
+def psql() -> Path:
+    """Return the wheel's own psql.
+
+    Raises:
+        StackError: the wheel is not installed.
+    """
+    return _package() / "pginstall/bin/psql"
+
+
 def can(account: Account, test: str, path: Path) -> bool:
     """Tell whether an account passes test(1) on a path: "-x" reach or run it, "-w" write it."""
     program = shutil.which("test", path="/usr/bin:/bin")

@@ -169,6 +169,7 @@ async def open_run(
         await _finish(run, "completed", "")
         # Every row is in the table and in the CSV: the parts have served.
         shutil.rmtree(run.directory / "parts", ignore_errors=True)
+        _point_latest(run.directory)
 
 
 @asynccontextmanager
@@ -240,6 +241,16 @@ def run_directory(settings: Settings, identity: RunIdentity) -> Path:
     """Return where a run's files are."""
     name = f"{identity.run_id:06d}-{identity.run_key.hex[:8]}"
     return settings.data_directory / "runs" / name
+
+
+def _point_latest(directory: Path) -> None:
+    """Make runs/latest lead to the files of the run that completed last."""
+    if not directory.exists():
+        return
+    link = directory.with_name(f".latest-{directory.name}")
+    link.unlink(missing_ok=True)
+    link.symlink_to(directory.name, target_is_directory=True)
+    link.replace(directory.with_name("latest"))
 
 
 def _verdict_of(error: BaseException) -> tuple[str, str]:
