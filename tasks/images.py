@@ -19,6 +19,6 @@ async def list_images(bucket: str, prefix: str) -> Listing:
         prefix,
         found.images,
         found.objects,
-        found.skipped or "none",
+        ", ".join(f"{count} {why}" for why, count in found.skipped.items()) or "none",
     )
     return found

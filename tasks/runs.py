@@ -5,12 +5,15 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
+from httpx import HTTPError
 from prefect import runtime
 from prefect.artifacts import (
     acreate_markdown_artifact,
     acreate_progress_artifact,
     aupdate_progress_artifact,
 )
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.logging import get_run_logger
 from rich.console import Console
 from rich.status import Status
 
@@ -47,19 +50,30 @@ async def watched_run(options: SyncOptions) -> AsyncIterator[Run]:
 
 
 async def _report_progress(run: Run) -> None:
-    artifact = await acreate_progress_artifact(
-        progress=0.0, key="progress", description=progress_sentence(run)
-    )
+    with _shown_or_said("progress"):
+        artifact = await acreate_progress_artifact(
+            progress=0.0, key="progress", description=progress_sentence(run)
+        )
+        try:
+            with _terminal_line() as line:
+                while True:
+                    await asyncio.sleep(SECONDS_BETWEEN_REPORTS)
+                    sentence = progress_sentence(run)
+                    with _shown_or_said("progress"):
+                        await aupdate_progress_artifact(artifact, run.progress.percent, sentence)
+                    if line is not None:
+                        line.update(sentence)
+        finally:
+            await aupdate_progress_artifact(artifact, run.progress.percent, progress_sentence(run))
+
+
+@contextmanager
+def _shown_or_said(what: str) -> Iterator[None]:
+    """Let a run go on whose Prefect server does not take a page: the tables are the ledger."""
     try:
-        with _terminal_line() as line:
-            while True:
-                await asyncio.sleep(SECONDS_BETWEEN_REPORTS)
-                sentence = progress_sentence(run)
-                await aupdate_progress_artifact(artifact, run.progress.percent, sentence)
-                if line is not None:
-                    line.update(sentence)
-    finally:
-        await aupdate_progress_artifact(artifact, run.progress.percent, progress_sentence(run))
+        yield
+    except (HTTPError, PrefectHTTPStatusError) as error:
+        get_run_logger().warning("The artifact %s could not be written: %s", what, error)
 
 
 @contextmanager
@@ -77,4 +91,5 @@ async def _write_summary(run: Run, verdict: str) -> None:
         text = summary_markdown(await summarise(run), verdict)
     except BirdwalkError as error:
         text = f"# Run {run.run_id}: {verdict}\n\nIts counts could not be read: {error}\n"
-    await acreate_markdown_artifact(key="run-summary", markdown=text, description=verdict)
+    with _shown_or_said("run-summary"):
+        await acreate_markdown_artifact(key="run-summary", markdown=text, description=verdict)

@@ -3,6 +3,7 @@
 A lock is freed when its connection ends, however it ends, so nothing is left behind by a kill -9.
 """
 
+import asyncio
 from typing import Protocol
 
 from tasks.core.errors import IndexBusy
@@ -33,6 +34,8 @@ class IndexHold:
         self._index = index
         self._holder = holder
         self._connection: Connection | None = None
+        # Batches that find the connection lost must not compete for the lock with each other.
+        self._taking = asyncio.Lock()
 
     async def take(self) -> None:
         """Hold the index; where the connection was lost since, hold it again.
@@ -41,8 +44,11 @@ class IndexHold:
             IndexBusy: another run holds it.
             DatabaseUnavailable: the server cannot be reached.
         """
-        if self._connection is not None and not self._connection.is_closed():
-            return
+        async with self._taking:
+            if self._connection is None or self._connection.is_closed():
+                await self._take()
+
+    async def _take(self) -> None:
         with translated():
             connection = await self._database.connect(self._holder)
             if await connection.fetchval(sql("hold_index"), self._index):
@@ -71,6 +77,7 @@ class ShardHold:
         self._run_id = run_id
         self._shard = shard
         self._connection: Connection | None = None
+        self._taking = asyncio.Lock()
 
     async def take(self) -> None:
         """Be seen alive, for a run that is alive.
@@ -79,6 +86,10 @@ class ShardHold:
             IndexBusy: the run does not hold its index any more, or the shard works already.
             DatabaseUnavailable: the server cannot be reached.
         """
+        async with self._taking:
+            await self._take()
+
+    async def _take(self) -> None:
         with translated():
             if self._connection is None or self._connection.is_closed():
                 name = f"birdwalk run {self._run_id} shard {self._shard}"

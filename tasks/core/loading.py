@@ -4,6 +4,7 @@ New rows go straight into the space's table by binary COPY; rows that replace ot
 temporary table and are upserted. Figures are in tests/bench.
 """
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
@@ -32,7 +33,7 @@ async def insert_batch(run: Run, report: BatchReport) -> BatchReport:
     with run.timed("insert_batches"):
         await run.hold.take()
         space = await find_space(run)
-        vectors = read_part(run.part(report.batch), space.dimension)
+        vectors = await asyncio.to_thread(read_part, run.part(report.batch), space.dimension)
         async with run.database.transaction() as connection:
             if await _record_batch(connection, run, report):
                 fresh, changed = await _rows(connection, run, space, report.batch, vectors)
