@@ -35,7 +35,7 @@ async def test_each_image_gets_the_vector_of_its_own_bytes(
     for number, name in enumerate(names):
         assert vectors[name].dtype == np.float32
         assert np.linalg.norm(vectors[name]) == pytest.approx(1, abs=1e-6)
-        again = await run.embedder.embed_bytes(picture(number))
+        again = await run.clients.embedder.embed_bytes(picture(number))
         assert np.linalg.norm(vectors[name] - again) < 1e-4
 
 
@@ -207,7 +207,7 @@ async def test_an_image_the_model_cannot_read_in_time_is_sent_as_bytes(
     assert by_code == {"UNAUTHENTICATED": 8, "OK": 4}
     await model_server.configure()
     for name, vector in embedded(run).items():
-        read = await run.embedder.embed_uri(f"gs://{bucket.name}/{name}")
+        read = await run.clients.embedder.embed_uri(f"gs://{bucket.name}/{name}")
         assert np.linalg.norm(vector - read) < 1e-4
 
 
