@@ -199,6 +199,15 @@ def test_a_csv_appears_whole_or_not_at_all(fault: str, tmp_path: Path) -> None:
     assert target.read_text() == "the last one"
 
 
+def test_who_reads_the_last_csv_goes_on_reading_it(tmp_path: Path) -> None:
+    part, target = tmp_path / "part.csv", tmp_path / "embeddings.csv"
+    write(part, {"a": VECTOR})
+    target.write_text("the last one")
+    with target.open() as reader:
+        join_parts([part], target, 3)
+        assert reader.read() == "the last one"
+
+
 def test_a_csv_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file, where a folder should be")
     with pytest.raises(ArtifactError, match=r"Cannot write .*run/embeddings\.csv"):
