@@ -1,17 +1,22 @@
 """What the acceptance tests share: the flow as a program, one run of it, and Prefect's client."""
 
+import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
 from deployments.local.samples import DEMO_QUERY
 from deployments.local.stack import Stack
 from tasks.core.settings import Settings
 from tests.acceptance.programs import Finished, Program
 from tests.support.databases import fresh_database
+
+SECONDS_TO_RECORD = 60.0
 
 
 def flow_program(stack: Stack, database_url: str, data_directory: Path) -> Program:
@@ -44,8 +49,20 @@ def embed_images(worker_stack: Stack, settings: Settings) -> Program:
 
 
 @pytest.fixture(scope="session")
+async def prefect_client(prefect_stack: Stack) -> AsyncIterator[PrefectClient]:
+    """Prefect's own client for the stack's server."""
+    address = prefect_stack.addresses.prefect_api_url
+    assert address is not None
+    async with PrefectClient(address) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
 async def samples_run(
-    worker_stack: Stack, database_server: str, tmp_path_factory: pytest.TempPathFactory
+    worker_stack: Stack,
+    prefect_client: PrefectClient,
+    database_server: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[SamplesRun]:
     """The flow's first run on all samples; many tests look at it from different sides."""
     async with fresh_database(database_server) as url:
@@ -53,13 +70,17 @@ async def samples_run(
         finished = await program.run(
             *("--bucket", "birdwalk", "--query", DEMO_QUERY, "--requests-per-minute", "60000")
         )
+        await _until_recorded(prefect_client, finished)
         yield SamplesRun(program, url, finished)
 
 
-@pytest.fixture(scope="session")
-async def prefect_client(prefect_stack: Stack) -> AsyncIterator[PrefectClient]:
-    """Prefect's own client for the stack's server."""
-    address = prefect_stack.addresses.prefect_api_url
-    assert address is not None
-    async with PrefectClient(address) as client:
-        yield client
+async def _until_recorded(client: PrefectClient, finished: Finished) -> None:
+    """Wait until the server shows every task run that the log says has completed."""
+    logged = len(re.findall("Task run .* - Finished in state Completed", finished.err))
+    ours = FlowRunFilter(id=FlowRunFilterId(any_=[finished.flow_run_id]))
+    async with asyncio.timeout(SECONDS_TO_RECORD):
+        while True:
+            runs = await client.read_task_runs(flow_run_filter=ours)
+            if sum(run.state is not None and run.state.is_completed() for run in runs) == logged:
+                return
+            await asyncio.sleep(0.2)

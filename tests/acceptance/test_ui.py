@@ -1,0 +1,186 @@
+"""What a person sees of a run in Prefect's interfaces, the present one and the one before."""
+
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Browser, Locator, expect
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+)
+
+from deployments.local.samples import DEMO_QUERY
+from deployments.local.stack import Stack
+from tests.acceptance.browser import Screen, green_pixels, new_page, running_chromium
+from tests.acceptance.conftest import SamplesRun
+
+FORM = "embed-images/embed-images"
+
+
+@pytest.fixture(scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    """One browser for all tests."""
+    async with running_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(params=["v2", "v1"])
+async def screen(
+    request: pytest.FixtureRequest, chromium: Browser, worker_stack: Stack
+) -> AsyncIterator[Screen]:
+    """A new page of each of Prefect's interfaces."""
+    assert worker_stack.addresses.prefect_ui_url is not None
+    page = await new_page(chromium)
+    yield Screen(request.param, worker_stack.addresses.prefect_ui_url, page)
+    await page.close()
+
+
+async def open_artifact(
+    screen: Screen, client: PrefectClient, samples_run: SamplesRun, key: str
+) -> None:
+    """Open the page of an artifact of the samples' run."""
+    run_id = samples_run.finished.flow_run_id
+    wanted = ArtifactFilter(
+        flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]), key=ArtifactFilterKey(any_=[key])
+    )
+    [artifact] = await client.read_artifacts(artifact_filter=wanted)
+    await screen.open(f"artifacts/artifact/{artifact.id}")
+
+
+async def cells(table: Locator) -> list[list[str]]:
+    """Return a rendered table's texts, row by row."""
+    await expect(table.locator("tr").nth(1)).to_be_visible()
+    rows = await table.locator("tr").all()
+    return [await row.locator("th, td").all_inner_texts() for row in rows]
+
+
+def _pair(row: list[str]) -> tuple[str, str]:
+    name, value = row
+    return name, value
+
+
+async def test_the_printed_address_opens_the_run(
+    samples_run: SamplesRun, chromium: Browser
+) -> None:
+    page = await new_page(chromium)
+    await page.goto(samples_run.finished.fact("run"))
+    await expect(page).to_have_title(re.compile("embed gs://birdwalk/ into image_embeddings"))
+    await expect(page.get_by_text("Completed", exact=True).first).to_be_visible()
+    await page.close()
+
+
+async def test_the_run_page_shows_its_task_runs_by_name_and_draws_them(
+    samples_run: SamplesRun, screen: Screen
+) -> None:
+    page = await screen.open(f"runs/flow-run/{samples_run.finished.flow_run_id}")
+    await page.get_by_text("Task Runs", exact=True).click()
+    for name in (
+        "list gs://birdwalk/",
+        "create table of image_embeddings, 128 dimensions",
+        "plan sync of 165 images",
+        "embed 0001-0165 of 165",
+        "insert 165 rows of batch 1",
+        "write CSV",
+        "reuse known vectors",
+        "report refusals",
+        "remove 0 gone",
+        "build index",
+        "verify against the bucket",
+        "publish as image_embeddings",
+    ):
+        await expect(page.get_by_text(name, exact=True).first).to_be_visible()
+    graph = page.locator("canvas").first
+    await expect(graph).to_be_visible()
+    await page.wait_for_timeout(1000)  # it draws in frames of its own
+    assert green_pixels(await graph.screenshot()) > 2000, "no bars are drawn"
+    await screen.keep("run")
+
+
+async def test_the_contact_sheet_is_painted_above_its_table(
+    samples_run: SamplesRun, prefect_client: PrefectClient, screen: Screen
+) -> None:
+    await open_artifact(screen, prefect_client, samples_run, "nearest-neighbours")
+    picture = screen.page.locator("img[src^='data:image/png']")
+    await expect(picture).to_be_visible()
+    assert await picture.evaluate("image => image.complete && image.naturalWidth") >= 800
+    box = await picture.bounding_box()
+    assert box is not None
+    assert box["width"] > 500, "too small to see anything"
+    rows = await cells(screen.page.locator("table"))
+    assert rows[0] == ["rank", "image", "L2 distance"]
+    assert [(row[1], float(row[2])) for row in rows[1:]] == samples_run.finished.neighbours
+    await expect(screen.page.get_by_role("heading", name=DEMO_QUERY)).to_be_visible()
+    await screen.keep("nearest-neighbours")
+
+
+async def test_the_csv_is_shown_as_a_grid(
+    samples_run: SamplesRun, prefect_client: PrefectClient, screen: Screen
+) -> None:
+    await open_artifact(screen, prefect_client, samples_run, "embeddings-csv")
+    rows = await cells(screen.page.locator("table"))
+    assert rows[0][:2] == ["image_id", "v0"]
+    assert len(rows) == 11
+    assert rows[1][0] == "balls/american-football.png"
+    assert -1 < float(rows[1][1]) < 1
+    await expect(screen.page.get_by_text('[{"image_id"')).to_be_hidden()
+    await screen.keep("embeddings-csv")
+
+
+async def test_the_summary_is_two_tables(
+    samples_run: SamplesRun, prefect_client: PrefectClient, screen: Screen
+) -> None:
+    await open_artifact(screen, prefect_client, samples_run, "run-summary")
+    tables = screen.page.locator("table")
+    counts = dict(map(_pair, await cells(tables.nth(0))))
+    assert counts["images among them"] == counts["embedded"] == counts["calls"] == "165"
+    assert counts["price on Vertex AI"] == "$0.0165"
+    seconds = dict(map(_pair, await cells(tables.nth(1))))
+    assert float(seconds["embed_batches"]) > 0
+    await screen.keep("run-summary")
+
+
+async def test_the_gate_is_shown_check_by_check(
+    samples_run: SamplesRun, prefect_client: PrefectClient, screen: Screen
+) -> None:
+    await open_artifact(screen, prefect_client, samples_run, "gate")
+    rows = await cells(screen.page.locator("table"))
+    assert len(rows) >= 7
+    assert all(row[1] == "yes" for row in rows[1:])
+    await screen.keep("gate")
+
+
+async def test_progress_ends_at_the_whole(
+    samples_run: SamplesRun, prefect_client: PrefectClient, screen: Screen
+) -> None:
+    await open_artifact(screen, prefect_client, samples_run, "progress")
+    await expect(screen.page.get_by_text("100%")).to_be_visible()
+    await expect(screen.page.get_by_text("165 of 165 images, 0 left").first).to_be_visible()
+    await screen.keep("progress")
+
+
+async def test_the_form_describes_every_parameter_and_refuses_a_wrong_value(
+    prefect_client: PrefectClient, screen: Screen
+) -> None:
+    deployment = await prefect_client.read_deployment_by_name(FORM)
+    schema = deployment.parameter_openapi_schema
+    assert schema is not None
+    page = await screen.open(f"deployments/deployment/{deployment.id}/run")
+    for field in schema["properties"].values():
+        await expect(page.get_by_text(field["description"], exact=True)).to_be_visible()
+    await screen.keep("form")
+
+    neighbours = page.locator("input[type=number]").first
+    await expect(neighbours).to_have_value("5")
+    await neighbours.fill("0")
+    await page.get_by_role("button", name="Submit").click()
+    if screen.interface == "v2":
+        message = await neighbours.evaluate("input => input.validationMessage")
+        assert message == "Value must be greater than or equal to 1."
+    else:
+        refusal = page.get_by_text("0 is less than the minimum of 1").first
+        await expect(refusal).to_be_visible()
+    assert page.url.endswith("/run")
+    await screen.keep("form-refusal")
