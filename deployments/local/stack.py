@@ -175,7 +175,7 @@ class _Start:
                 group.create_task(self.postgres_then_prefect())
                 group.create_task(self.storage())
                 group.create_task(self.vertex())
-        except* StackError as errors:
+        except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
         if self.options.worker:
             await self.worker()
