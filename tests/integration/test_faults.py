@@ -17,7 +17,7 @@ from deployments.local.stack import Stack
 from deployments.local.state import choose_ports
 from tasks.core.csvfile import read_part
 from tasks.core.embedding import embed_batch
-from tasks.core.errors import DatabaseUnavailable, IndexBusy, SystemicFailure
+from tasks.core.errors import DatabaseUnavailable
 from tasks.core.loading import insert_batch
 from tasks.core.run import Run, open_run
 from tasks.core.settings import Settings
@@ -172,64 +172,6 @@ async def _until_it_works(run: Run, batch: int) -> None:
             continue
         return
     pytest.fail("a hundred attempts were cut off")
-
-
-async def test_a_held_index_is_refused_to_a_second_run_and_free_when_the_holder_dies(
-    settings: Settings, bucket: LocalBucket, url: str, model_server: ModelServer
-) -> None:
-    bucket.put_pictures(3)
-    async with open_run(options(bucket.name), settings, "run merry-finch"):
-        busy = r"'image_embeddings' is held by another run \(birdwalk run merry-finch since"
-        with pytest.raises(IndexBusy, match=busy):
-            await sync(settings, bucket.name)
-        assert await model_server.calls() == 0
-        # Another index is free all the while.
-        await sync(settings, bucket.name, index="another")
-        await execute(
-            url,
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND application_name LIKE '%merry-finch'",
-        )
-        assert (await sync(settings, bucket.name)).verdict.rows == 3
-    assert (await sync(settings, bucket.name)).plan.unchanged == 3
-
-
-async def test_a_run_that_lost_its_index_to_another_stops(
-    run: Run, bucket: LocalBucket, url: str
-) -> None:
-    bucket.put_pictures(3)
-    await prepare(run)
-    await execute(
-        url,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
-    )
-    async with open_run(options(bucket.name), run.settings, "run usurper"):
-        with pytest.raises(IndexBusy, match="usurper"):
-            await embed_batch(run, 1)
-
-
-async def test_every_run_is_recorded_with_its_end(
-    settings: Settings, bucket: LocalBucket, url: str, model_server: ModelServer
-) -> None:
-    bucket.put_pictures(3)
-    await sync(settings, bucket.name)
-
-    async def cancelled() -> None:
-        async with open_run(options(bucket.name), settings, "test"):
-            raise asyncio.CancelledError
-
-    with pytest.raises(asyncio.CancelledError):
-        await cancelled()
-    await model_server.configure(denied=True)
-    with pytest.raises(SystemicFailure):
-        await sync(settings, bucket.name, index="denied")
-    runs = "SELECT verdict, listed, embedded, calls, price_usd::float FROM birdwalk.runs ORDER BY 1"
-    assert await fetch(url, runs) == [
-        ("cancelled", 0, 0, 0, 0.0),
-        ("completed", 3, 3, 3, 0.0003),
-        ("failed", 3, 0, 0, 0.0),
-    ]
 
 
 FULL_DISK = """
