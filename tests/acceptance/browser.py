@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from PIL import Image
 from playwright.async_api import Browser, Page, Route, async_playwright, expect
@@ -101,3 +102,11 @@ def green_pixels(png: bytes) -> int:
         for count, colour in colours
         if isinstance(colour, tuple) and colour[1] > max(colour[0], colour[2]) + 60
     )
+
+
+def difference(png: bytes, file: Path) -> float:
+    """Return how far two pictures are apart at a glance: mean over grey levels, 0 to 255."""
+    size = (120, 60)
+    seen = np.asarray(Image.open(io.BytesIO(png)).convert("L").resize(size), np.float32)
+    wanted = np.asarray(Image.open(file).convert("L").resize(size), np.float32)
+    return float(np.abs(seen - wanted).mean())

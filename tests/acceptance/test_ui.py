@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, Locator, expect
@@ -14,7 +15,13 @@ from prefect.client.schemas.filters import (
 
 from deployments.local.samples import DEMO_QUERY
 from deployments.local.stack import Stack
-from tests.acceptance.browser import Screen, green_pixels, new_page, running_chromium
+from tests.acceptance.browser import (
+    Screen,
+    difference,
+    green_pixels,
+    new_page,
+    running_chromium,
+)
 from tests.acceptance.conftest import SamplesRun
 
 FORM = "embed-images/embed-images"
@@ -109,6 +116,8 @@ async def test_the_contact_sheet_is_painted_above_its_table(
     box = await picture.bounding_box()
     assert box is not None
     assert box["width"] > 500, "too small to see anything"
+    sheet = Path(samples_run.finished.fact("picture"))
+    assert difference(await picture.screenshot(), sheet) < 8, "not the sheet is painted"
     rows = await cells(screen.page.locator("table"))
     assert rows[0] == ["rank", "image", "L2 distance"]
     assert [(row[1], float(row[2])) for row in rows[1:]] == samples_run.finished.neighbours
@@ -150,6 +159,16 @@ async def test_the_gate_is_shown_check_by_check(
     assert len(rows) >= 7
     assert all(row[1] == "yes" for row in rows[1:])
     await screen.keep("gate")
+
+
+async def test_the_plan_counts_and_names_what_is_new(
+    samples_run: SamplesRun, prefect_client: PrefectClient, screen: Screen
+) -> None:
+    await open_artifact(screen, prefect_client, samples_run, "plan")
+    rows = {row[0]: row[1:] for row in await cells(screen.page.locator("table").first)}
+    assert rows["new"][0] == "165"
+    assert "balls/american-football.png" in rows["new"][-1]
+    await screen.keep("plan")
 
 
 async def test_progress_ends_at_the_whole(
