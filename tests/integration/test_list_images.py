@@ -63,7 +63,9 @@ async def test_only_metadata_is_read_and_the_right_to_list_is_enough() -> None:
             {"name": name, "size": "9", "generation": "5", "contentType": "image/png"}
             for name in names
         ]
-        return 200, {"items": items, **({"nextPageToken": "more"} if first else {})}
+        # As Google does, and the local server does not: what is not asked for is not answered.
+        told = first and "nextPageToken" in request.parameters["fields"].split(",")
+        return 200, {"items": items, **({"nextPageToken": "more"} if told else {})}
 
     with answering_storage(two_pages) as server:
         client = open_client(Settings(storage_endpoint=server.endpoint))
@@ -78,9 +80,7 @@ async def test_only_metadata_is_read_and_the_right_to_list_is_enough() -> None:
     assert len(pages) == 2
     for request in pages:
         assert request.parameters["prefix"] == "2026/"
-        # The answer is cut to these fields; without the token's the listing ends silently.
         fields = request.parameters["fields"]
-        assert fields.endswith(",nextPageToken")
         assert {"generation", "contentType", "md5Hash", "size"} <= set(
             fields.removeprefix("items(").partition(")")[0].split(",")
         )
