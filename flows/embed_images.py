@@ -59,7 +59,7 @@ async def embed_images(  # noqa: PLR0913 - each parameter is a field of the form
     retry_refused: bool = False,
     allow_empty: bool = False,
     max_deletions: Share = 0.1,
-    max_price: Annotated[float, Field(ge=0)] = 100.0,
+    max_price: Annotated[float, Field(ge=0, le=1_000_000)] = 100.0,
     max_refusals: Share = 0.1,
 ) -> State[SyncOutcome]:
     """List a bucket's images, embed what is new, load it, remove what is gone, prove, publish.
@@ -107,6 +107,9 @@ async def embed_images(  # noqa: PLR0913 - each parameter is a field of the form
         outcome = SyncOutcome(plan, url_for("flow-run", runtime.flow_run.id))
         if plan_only:
             return Completed(message=outcome.sentence, data=outcome)
+
+        # A batch may overwrite the only row that has the content of an image that moved.
+        await reuse_vectors(plan, ())
 
         async def embed_and_insert(batch: Batch) -> BatchReport:
             return await insert_batch(await embed_batch(batch, plan))

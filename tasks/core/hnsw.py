@@ -25,6 +25,7 @@ async def build_index(run: Run) -> IndexReport:
         DatabaseError: Postgres could not build it; the table keeps its rows.
     """
     with run.timed("build_index"):
+        await run.hold.take()
         space = await find_space(run)
         start = time.monotonic()
         async with run.database.connection() as connection:
@@ -50,10 +51,14 @@ async def has_hnsw(connection: Connection, space: Space) -> bool:
     return any(row["valid"] and row["opclass"] == OPERATOR_CLASS for row in rows)
 
 
-async def drop_hnsw(connection: Connection, space: Space) -> None:
-    """Drop the approximate indexes: what comes next is faster without, and build_index follows."""
-    for row in await connection.fetch(sql("select_hnsw"), str(space_table(space))):
-        await connection.execute(sql("drop_index", name=Identifier(row["name"])))
+async def drop_hnsw(run: Run, space: Space) -> None:
+    """Drop the approximate indexes: what comes next is faster without, and build_index follows.
+
+    Never inside a transaction: its lock would keep readers waiting until that one's end.
+    """
+    async with run.database.connection() as connection:
+        for row in await connection.fetch(sql("select_hnsw"), str(space_table(space))):
+            await _drop(connection, row["name"])
 
 
 async def _drop_unusable(connection: Connection, space: Space) -> bool:
@@ -62,8 +67,13 @@ async def _drop_unusable(connection: Connection, space: Space) -> bool:
         if row["valid"] and row["opclass"] == OPERATOR_CLASS:
             usable = True
         else:
-            await connection.execute(sql("drop_index", name=Identifier(row["name"])))
+            await _drop(connection, row["name"])
     return usable
+
+
+async def _drop(connection: Connection, name: str) -> None:
+    """Wait for whoever uses the index, and drop it."""
+    await connection.execute(sql("drop_index", name=Identifier(name)), timeout=None)
 
 
 async def _create(connection: Connection, run: Run, space: Space, rows: int) -> None:

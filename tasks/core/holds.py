@@ -1,14 +1,19 @@
 """Keep an index to one run at a time, and see which shards are alive: by advisory locks.
 
 A lock is freed when its connection ends, however it ends, so nothing is left behind by a kill -9.
+A run that lost its lock has it again only if nobody else had it meanwhile.
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Protocol
 
-from tasks.core.errors import IndexBusy
+from tasks.core.errors import DatabaseUnavailable, IndexBusy
 from tasks.core.postgres import Connection, Database, translated
 from tasks.core.statements import sql
+
+SECONDS_BETWEEN_BEATS = 2.0
+"""How often a shard looks whether its lock's connection lives, whatever its batch does."""
 
 
 class Hold(Protocol):
@@ -33,34 +38,67 @@ class IndexHold:
         self._database = database
         self._index = index
         self._holder = holder
+        self._run_id: int | None = None
         self._connection: Connection | None = None
         # Batches that find the connection lost must not compete for the lock with each other.
         self._taking = asyncio.Lock()
+
+    def keep_for(self, run_id: int) -> None:
+        """Say which run holds the index: it loses it for good when another run registers."""
+        self._run_id = run_id
 
     async def take(self) -> None:
         """Hold the index; where the connection was lost since, hold it again.
 
         Raises:
-            IndexBusy: another run holds it.
+            IndexBusy: another run holds it, or held it meanwhile.
             DatabaseUnavailable: the server cannot be reached.
         """
         async with self._taking:
             if self._connection is None or self._connection.is_closed():
                 await self._take()
 
+    async def take_shard(self, run_id: int, shard: int) -> bool:
+        """Keep a shard that seems dead from coming back, as long as the index is held.
+
+        Returns:
+            False where it is alive after all.
+        """
+        await self.take()
+        async with self._taking:
+            with translated():
+                taken: bool = await self._held().fetchval(sql("hold_shard"), run_id, shard)
+        return taken
+
+    def _held(self) -> Connection:
+        return self._connection
+
     async def _take(self) -> None:
         with translated():
             connection = await self._database.connect(self._holder)
-            if await connection.fetchval(sql("hold_index"), self._index):
-                self._connection = connection
-                return
+            try:
+                await self._lock(connection)
+            except BaseException:
+                connection.terminate()
+                raise
+        self._connection = connection
+
+    async def _lock(self, connection: Connection) -> None:
+        if not await connection.fetchval(sql("hold_index"), self._index):
             row = await connection.fetchrow(sql("select_holder"), self._index)
-            await connection.close()
-        holder = f"{row['application_name']} since {row['backend_start']:%H:%M:%S}" if row else "?"
-        raise IndexBusy(
-            f"Index {self._index!r} is held by another run ({holder}). Nothing was done. Wait for"
-            " it to end, or cancel it."
-        )
+            holder = (
+                f"{row['application_name']} since {row['backend_start']:%H:%M:%S}" if row else "?"
+            )
+            raise IndexBusy(
+                f"Index {self._index!r} is held by another run ({holder}). Nothing was done. Wait"
+                " for it to end, or cancel it."
+            )
+        if self._run_id and await connection.fetchrow(sql("select_run"), self._run_id) is None:
+            raise IndexBusy(
+                f"Run {self._run_id} lost its connection, and another run had index"
+                f" {self._index!r} meanwhile: what this one planned does not hold any more. What"
+                " was embedded is kept. Run again."
+            )
 
     async def release(self) -> None:
         """Let others have the index."""
@@ -78,9 +116,10 @@ class ShardHold:
         self._shard = shard
         self._connection: Connection | None = None
         self._taking = asyncio.Lock()
+        self._beat: asyncio.Task[None] | None = None
 
     async def take(self) -> None:
-        """Be seen alive, for a run that is alive.
+        """Be seen alive, for a run that is alive; from the first time on also between batches.
 
         Raises:
             IndexBusy: the run does not hold its index any more, or the shard works already.
@@ -88,6 +127,18 @@ class ShardHold:
         """
         async with self._taking:
             await self._take()
+        if self._beat is None:
+            self._beat = asyncio.create_task(self._keep())
+
+    async def _keep(self) -> None:
+        """Have the lock again soon after a lost connection: a batch may last for minutes."""
+        # Where it is not to be had any more, the next batch or insert says so.
+        with suppress(IndexBusy):
+            while True:
+                await asyncio.sleep(SECONDS_BETWEEN_BEATS)
+                with suppress(DatabaseUnavailable):
+                    async with self._taking:
+                        await self._take()
 
     async def _take(self) -> None:
         with translated():
@@ -96,15 +147,27 @@ class ShardHold:
                 connection = await self._database.connect(name)
                 if not await connection.fetchval(sql("hold_shard"), self._run_id, self._shard):
                     await connection.close()
-                    raise IndexBusy(f"Shard {self._shard} of run {self._run_id} works already.")
+                    raise IndexBusy(
+                        f"Shard {self._shard} of run {self._run_id} works already, or was given"
+                        " up by its run, which does its batches."
+                    )
                 self._connection = connection
-            if await self._connection.fetchrow(sql("select_holder"), self._index) is None:
+            if not await self._run_is_alive(self._connection):
                 raise IndexBusy(
                     f"Run {self._run_id} does not hold index {self._index!r} any more: its flow"
                     " ended or died. What was embedded is kept; its next run goes on from there."
                 )
 
+    async def _run_is_alive(self, connection: Connection) -> bool:
+        held = await connection.fetchrow(sql("select_holder"), self._index)
+        # The holder may be a later run: that one has declared this run dead.
+        return held is not None and bool(await connection.fetchrow(sql("select_run"), self._run_id))
+
     async def release(self) -> None:
         """Be seen no more."""
+        if self._beat is not None:
+            self._beat.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._beat
         if self._connection is not None and not self._connection.is_closed():
             await self._connection.close(timeout=5)

@@ -2,10 +2,11 @@
 
 from tasks.core.errors import GuardStopped
 from tasks.core.hnsw import drop_hnsw
+from tasks.core.postgres import Connection
 from tasks.core.run import Run
 from tasks.core.spaces import find_space, space_table
 from tasks.core.statements import sql
-from tasks.core.types import RemovalReport, ReuseReport, SyncPlan
+from tasks.core.types import RemovalReport, ReuseReport, Space, SyncPlan
 
 REBUILD_SHARE = 0.15
 """Rewriting more of a table than this costs more through its HNSW index than building it anew
@@ -13,27 +14,36 @@ REBUILD_SHARE = 0.15
 
 
 async def reuse_vectors(run: Run, plan: SyncPlan) -> ReuseReport:
-    """Give images whose content the space has already that vector, in one transaction.
+    """Give images whose content the space has that vector, in one transaction.
 
-    These are the touched (same name, written again) and the duplicates (moved, copied, or twins
-    of an image embedded in this run). What refused one refuses its twins.
+    These are the touched (same name, written again) and the duplicates: moved or copied images,
+    and twins of an image embedded in this run. So it is done twice: before the batches, which may
+    overwrite the only row of a content that moved, and after them, for the twins. What refused
+    one refuses its twins; what has a vector now is refused no longer.
     """
     with run.timed("reuse_vectors"):
+        await run.hold.take()
         space = await find_space(run)
         expected = plan.images("touched") + plan.images("duplicate")
-        if not expected:
-            return ReuseReport(0, 0)
-        scope = (run.run_id, run.options.bucket)
-        table = space_table(space)
+        if expected > REBUILD_SHARE * max(plan.stored, 1):
+            await drop_hnsw(run, space)
         async with run.database.transaction() as connection:
-            if expected > REBUILD_SHARE * max(plan.stored, 1):
-                await drop_hnsw(connection, space)
-            touched = _affected(await connection.execute(sql("touch_rows", table=table), *scope))
-            copied = _affected(
-                await connection.execute(sql("copy_duplicates", table=table), *scope)
+            report = await _reuse(connection, run, space) if expected else ReuseReport(0, 0)
+            await connection.execute(
+                sql("delete_answered_refusals", table=space_table(space)),
+                space.space_id,
+                run.options.bucket,
             )
-            await connection.execute(sql("copy_refusals"), *scope, space.space_id)
-            await connection.execute(sql("update_run_changes"), run.run_id, 0, touched + copied, 0)
+    return report
+
+
+async def _reuse(connection: Connection, run: Run, space: Space) -> ReuseReport:
+    scope = (run.run_id, run.options.bucket)
+    table = space_table(space)
+    touched = _affected(await connection.execute(sql("touch_rows", table=table), *scope))
+    copied = _affected(await connection.execute(sql("copy_duplicates", table=table), *scope))
+    await connection.execute(sql("copy_refusals"), *scope, space.space_id)
+    await connection.execute(sql("update_run_changes"), run.run_id, 0, touched + copied, 0)
     return ReuseReport(touched, copied)
 
 
@@ -45,6 +55,7 @@ async def remove_gone(run: Run, plan: SyncPlan) -> RemovalReport:
     """
     options = run.options
     with run.timed("remove_gone"):
+        await run.hold.take()
         space = await find_space(run)
         table = space_table(space)
         scope = (run.run_id, options.bucket, options.prefix)
@@ -59,21 +70,21 @@ async def remove_gone(run: Run, plan: SyncPlan) -> RemovalReport:
                 gone = _affected(
                     await connection.execute(sql("delete_gone_rows", table=table), *scope)
                 )
-                _refuse_more_than_planned(run, gone, plan)
+                totals = await connection.fetchrow(sql("select_run_totals"), run.run_id)
+                _refuse_more_than_planned(run, plan, gone, vanished=totals["gone"])
                 await connection.execute(sql("delete_gone_refusals"), *scope, space.space_id)
-            if gone + stale > REBUILD_SHARE * max(plan.stored, 1):
-                await drop_hnsw(connection, space)
             await connection.execute(sql("update_run_changes"), run.run_id, 0, 0, gone + stale)
+        if gone + stale > REBUILD_SHARE * max(plan.stored, 1):
+            await drop_hnsw(run, space)
     return RemovalReport(gone, stale)
 
 
-def _refuse_more_than_planned(run: Run, gone: int, plan: SyncPlan) -> None:
+def _refuse_more_than_planned(run: Run, plan: SyncPlan, gone: int, *, vanished: int) -> None:
     """Raising inside the transaction takes the deletion back."""
-    allowed = max(plan.images("gone"), run.options.max_deletions * plan.stored)
-    vanished = run.progress.gone
+    allowed = max(plan.gone, run.options.max_deletions * plan.stored)
     if gone > allowed + vanished:
         raise GuardStopped(
-            f"{gone:,} images are gone where the plan saw {plan.images('gone'):,}: nothing was"
+            f"{gone:,} images are gone where the plan saw {plan.gone:,}: nothing was"
             " deleted. Run again to plan anew."
         )
 

@@ -16,37 +16,33 @@ from tasks.core.types import Space
 
 
 async def recover_parts(run: Run, space: Space) -> tuple[int, list[int]]:
-    """Load the leftover parts of earlier runs of this index and space.
+    """Load the leftover parts of earlier runs of this index, as far as they are of this space.
 
     Each part is loaded in a transaction of its own. A part of another machine's disk is not
     found, and its images are paid for again.
 
     Returns:
-        The rows loaded, and the runs whose parts must wait, since this run's listing covers less
-        of the bucket than theirs did.
+        The rows loaded, and the runs whose parts must wait for another run: they are of another
+        space or bucket, or this run's listing covers less of the bucket than theirs did.
     """
     options = run.options
     async with run.database.connection() as connection:
-        dead_runs = await connection.fetch(
-            sql("select_dead_runs"),
-            options.index,
-            options.model,
-            options.dimension,
-            PREPROCESSING,
-            run.run_id,
-        )
+        dead_runs = await connection.fetch(sql("select_dead_runs"), options.index, run.run_id)
+    ours = (options.bucket, options.model, options.dimension, PREPROCESSING)
     recovered, waiting = 0, []
     for row in dead_runs:
         parts = run_directory(run.settings, RunIdentity(row["run_id"], row["run_key"])) / "parts"
         if not parts.exists():
             continue
-        covered = options.limit is None and row["prefix"].startswith(options.prefix)
-        if row["bucket"] != options.bucket or not covered:
+        if (row["bucket"], row["model"], row["dimension"], row["preprocessing"]) != ours:
             waiting.append(row["run_id"])
             continue
         for part in sorted(parts.glob("part-*.csv")):
             recovered += await _recover_part(run, space, row["run_id"], part)
-        shutil.rmtree(parts, ignore_errors=True)
+        if options.limit is None and row["prefix"].startswith(options.prefix):
+            shutil.rmtree(parts, ignore_errors=True)
+        else:
+            waiting.append(row["run_id"])
     return recovered, waiting
 
 

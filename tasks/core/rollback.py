@@ -1,7 +1,7 @@
 """Go back to a space that served before, and remove one that is not needed any more."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from tasks.core.errors import GuardStopped, InvalidInput
 from tasks.core.holds import IndexHold
@@ -9,6 +9,8 @@ from tasks.core.postgres import Connection, Database
 from tasks.core.spaces import activate, read_space, space_table
 from tasks.core.statements import sql
 from tasks.core.types import Space
+
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +40,16 @@ class SpaceReport:
 
 
 async def list_spaces(database: Database, index: str) -> tuple[SpaceReport, ...]:
-    """Return the spaces of an index, the newest first.
-
-    Raises:
-        InvalidInput: there is no such index.
-    """
+    """Return the spaces of an index, the newest first; none where there is no such index."""
     async with database.connection() as connection:
         rows = await connection.fetch(sql("select_spaces"), index)
-        if not rows:
-            raise InvalidInput(f"There is no index {index!r}. The flow embed-images makes one.")
         return tuple([await _report(connection, row) for row in rows])
 
 
 async def _report(connection: Connection, row: dict[str, object]) -> SpaceReport:
     space = read_space(row)
     compared = await connection.fetchrow(
-        sql("compare_space", table=space_table(space)), space.index
+        sql("compare_space", table=space_table(space)), space.index, space.space_id
     )
     rows = await connection.fetchval(sql("count_rows", table=space_table(space)))
     published_at = row["published_at"]
@@ -80,21 +76,14 @@ async def switch_space(
 
     Raises:
         InvalidInput: there is no such space, or none to go back to.
-        GuardStopped: it is less complete than that.
+        GuardStopped: it never passed the gate, or is less complete than that.
         IndexBusy: a run holds the index.
     """
     hold = IndexHold(database, index, "birdwalk rollback")
     await hold.take()
     try:
         report = _choose(await list_spaces(database, index), index, space_id)
-        if report.incomplete > max_incomplete:
-            raise GuardStopped(
-                f"Space {report.space.space_id} lacks {report.missing:,} images and has"
-                f" {report.outdated:,} outdated ones of {report.listed:,} listed"
-                f" ({report.incomplete:.1%}); at most {max_incomplete:.1%} may be. Run embed-images"
-                f" with model {report.space.model} and dimension {report.space.dimension} to bring"
-                f" it up to date, or set max_incomplete={min(1.0, report.incomplete + 0.001):.3f}."
-            )
+        _refuse_unfit(report, max_incomplete)
         async with database.transaction() as connection:
             await activate(connection, report.space)
     finally:
@@ -102,12 +91,31 @@ async def switch_space(
     return report
 
 
+def _refuse_unfit(report: SpaceReport, max_incomplete: float) -> None:
+    space = report.space
+    remedy = f"Run embed-images with model {space.model} and dimension {space.dimension}"
+    if report.published_at is None:
+        raise GuardStopped(
+            f"Space {space.space_id} was never shown: it has not passed the gate. {remedy} to"
+            " finish and publish it."
+        )
+    if report.incomplete > max_incomplete:
+        raise GuardStopped(
+            f"Space {space.space_id} lacks {report.missing:,} images and has"
+            f" {report.outdated:,} outdated ones of {report.listed:,} listed"
+            f" ({report.incomplete:.1%}); at most {max_incomplete:.1%} may be. {remedy} to bring it"
+            f" up to date, or set max_incomplete={min(1.0, report.incomplete + 0.001):.3f}."
+        )
+
+
 def _choose(reports: tuple[SpaceReport, ...], index: str, space_id: int | None) -> SpaceReport:
+    if not reports:
+        raise InvalidInput(f"There is no index {index!r}. The flow embed-images makes one.")
     if space_id is None:
         retired = [report for report in reports if report.space.status == "retired"]
         if not retired:
             raise InvalidInput(f"Index {index!r} has no earlier space to go back to.")
-        return max(retired, key=lambda report: report.published_at or datetime.min)  # noqa: DTZ901 - only orders
+        return max(retired, key=lambda report: report.published_at or LONG_AGO)
     for report in reports:
         if report.space.space_id == space_id:
             return report

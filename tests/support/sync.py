@@ -94,9 +94,10 @@ async def sync(settings: Settings, bucket: str, **changes: object) -> Synced:
     """Sync a bucket in a run of its own, and return what each step did."""
     async with open_run(options(bucket, **changes), settings, "test") as run:
         made = await prepare(run)
+        known = await reconcile.reuse_vectors(run, made)
         reports = await load(run, made)
         csv = await csvreport.write_csv(run)
-        reused = await reconcile.reuse_vectors(run, made)
+        twins = await reconcile.reuse_vectors(run, made)
         refusals.refuse_too_many(run, await refusals.list_refusals(run))
         removed = await reconcile.remove_gone(run, made)
         index = await hnsw.build_index(run)
@@ -110,7 +111,7 @@ async def sync(settings: Settings, bucket: str, **changes: object) -> Synced:
             plan=made,
             reports=reports,
             csv=csv,
-            reused=reused,
+            reused=ReuseReport(known.touched + twins.touched, known.copied + twins.copied),
             removed=removed,
             index=index,
             verdict=verdict,

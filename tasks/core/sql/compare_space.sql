@@ -1,4 +1,4 @@
--- A space against the last listing of its index.
+-- A space against the last listing of its index. What it was refused, it does not lack.
 WITH last AS (
     SELECT run_id, bucket, prefix
     FROM birdwalk.runs
@@ -18,6 +18,10 @@ FROM (
     SELECT objects.image_id, objects.generation
     FROM birdwalk.objects
     JOIN last USING (run_id)
+    LEFT JOIN birdwalk.refusals
+        ON refusals.space_id = $2 AND refusals.bucket = last.bucket
+        AND refusals.image_id = objects.image_id AND refusals.generation = objects.generation
+    WHERE refusals.image_id IS NULL
 ) AS objects
 FULL JOIN (
     SELECT space.image_id, space.generation

@@ -1,12 +1,23 @@
--- The refusals of a space's bucket by reason, the commonest first.
+-- The refusals of a space's bucket by reason, the commonest first; rare reasons beyond the 50th
+-- are one group, so that the counts add up.
+WITH reasons AS (
+    SELECT
+        reason,
+        count(*) AS images,
+        max(attempts) AS attempts,
+        max(refused_at) AS last_refused,
+        (array_agg(image_id ORDER BY image_id))[1:3] AS examples,
+        row_number() OVER (ORDER BY count(*) DESC, reason) AS place
+    FROM birdwalk.refusals
+    WHERE space_id = $1 AND bucket = $2 AND starts_with(image_id, $3)
+    GROUP BY reason
+)
 SELECT
-    reason,
-    count(*) AS images,
+    CASE WHEN place <= 50 THEN reason ELSE 'Other reasons.' END AS reason,
+    sum(images)::bigint AS images,
     max(attempts) AS attempts,
-    max(refused_at) AS last_refused,
-    (array_agg(image_id ORDER BY image_id))[1:3] AS examples
-FROM birdwalk.refusals
-WHERE space_id = $1 AND bucket = $2 AND starts_with(image_id, $3)
-GROUP BY reason
-ORDER BY count(*) DESC, reason
-LIMIT 50
+    max(last_refused) AS last_refused,
+    min(examples) AS examples
+FROM reasons
+GROUP BY least(place, 51), 1
+ORDER BY least(place, 51)
