@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from prefect import get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import State
 from prefect.deployments.flow_runs import arun_deployment
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Crashed
 
+from tasks.core.errors import DatabaseUnavailable
 from tasks.core.progress import count_done
 from tasks.core.run import Run
-from tasks.core.shards import live_shards
+from tasks.core.shards import give_up_shard, live_shards
 from tasks.core.types import SyncPlan
 
 DEPLOYMENT = "embed-shard/embed-shard"
@@ -25,6 +27,9 @@ SECONDS_TO_START = 180.0
 SECONDS_TO_BE_DEAD = 10.0
 """How long a shard that was alive may be out of sight: a lost connection is made again."""
 
+SECONDS_WITHOUT_DATABASE = 120.0
+"""How long Postgres may be away before the run ends: it may be restarting."""
+
 
 @dataclass(slots=True)
 class _Shard:
@@ -34,10 +39,8 @@ class _Shard:
     seen_at: float | None = None
     ended: bool = False
 
-    def verdict(self, now: float, *, alive: bool) -> State[None] | None:
+    def verdict(self, now: float) -> State[None] | None:
         """Return the state to put a shard in that will not end by itself, if so."""
-        if alive:
-            self.seen_at = now
         if self.seen_at is None and now - self.asked_at > SECONDS_TO_START:
             return Cancelled(message="No worker took it in time; its run does its batches.")
         if self.seen_at is not None and now - self.seen_at > SECONDS_TO_BE_DEAD:
@@ -49,25 +52,51 @@ async def embed_in_shards(run: Run, plan: SyncPlan, shards: int) -> None:
     """Run the deployment embed-shard once a shard, and wait until none will do more.
 
     Batches that a shard left undone are the caller's to do: it asks for unfinished_batches.
+
+    Raises:
+        IndexBusy: the run lost its index to another.
+        DatabaseUnavailable: Postgres was away for too long.
     """
+    if not plan.calls:
+        return
     started = [
         _Shard(number, await _start_shard(run, plan, number, shards)) for number in range(shards)
     ]
     with run.timed("embed_batches"):
         async with get_client() as client:
+            reached_at = time.monotonic()
             while not all(shard.ended for shard in started):
                 await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
-                await run.hold.take()
-                await count_done(run)
-                alive = await live_shards(run, shards)
-                for shard in started:
-                    state = (await client.read_flow_run(shard.flow_run)).state
-                    shard.ended = shard.ended or (state is not None and state.is_final())
-                    verdict = shard.verdict(time.monotonic(), alive=shard.number in alive)
-                    if not shard.ended and verdict is not None:
-                        get_run_logger().warning("Shard %d: %s", shard.number, verdict.message)
-                        await client.set_flow_run_state(shard.flow_run, verdict, force=True)
-                        shard.ended = True
+                try:
+                    await _look_after(run, client, started)
+                    reached_at = time.monotonic()
+                except DatabaseUnavailable:
+                    if time.monotonic() - reached_at > SECONDS_WITHOUT_DATABASE:
+                        raise
+                    # Nobody can be seen now, the living neither.
+                    for shard in started:
+                        shard.seen_at = shard.seen_at and time.monotonic()
+
+
+async def _look_after(run: Run, client: PrefectClient, started: list[_Shard]) -> None:
+    """See who is alive and who has ended, and give up those that are neither."""
+    await run.hold.take()
+    await count_done(run)
+    alive = await live_shards(run, len(started))
+    for shard in started:
+        if shard.ended:
+            continue
+        now = time.monotonic()
+        if shard.number in alive:
+            shard.seen_at = now
+        state = (await client.read_flow_run(shard.flow_run)).state
+        shard.ended = state is not None and state.is_final()
+        verdict = shard.verdict(now)
+        if shard.ended or verdict is None or not await give_up_shard(run, shard.number):
+            continue
+        get_run_logger().warning("Shard %d: %s", shard.number, verdict.message)
+        await client.set_flow_run_state(shard.flow_run, verdict, force=True)
+        shard.ended = True
 
 
 async def _start_shard(run: Run, plan: SyncPlan, number: int, shards: int) -> UUID:

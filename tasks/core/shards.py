@@ -1,5 +1,7 @@
 """Share a run's batches among processes: who is alive, what is finished, what is left."""
 
+from tasks.core.errors import InvalidInput
+from tasks.core.holds import IndexHold
 from tasks.core.run import Run
 from tasks.core.statements import sql
 from tasks.core.types import Batch, SyncPlan, cut_batches
@@ -25,6 +27,20 @@ async def live_shards(run: Run, shards: int) -> frozenset[int]:
     async with run.database.connection() as connection:
         rows = await connection.fetch(sql("select_live_shards"), run.run_id, shards)
     return frozenset(row["shard"] for row in rows)
+
+
+async def give_up_shard(run: Run, shard: int) -> bool:
+    """Keep a shard that seems dead from working on: from now on its batches are the run's own.
+
+    Returns:
+        False where it is alive after all: nothing was changed.
+
+    Raises:
+        InvalidInput: the run is itself a shard's.
+    """
+    if not isinstance(run.hold, IndexHold):
+        raise InvalidInput("Only the process that holds the index may give up its shards.")
+    return await run.hold.take_shard(run.run_id, shard)
 
 
 async def _finished(run: Run) -> frozenset[int]:

@@ -1,0 +1,138 @@
+"""Processes share a run's batches by number, are seen alive, and are replaced when they die."""
+
+import asyncio
+
+import pytest
+
+from tasks.core.embedding import embed_batch
+from tasks.core.errors import IndexBusy, InvalidInput
+from tasks.core.loading import insert_batch
+from tasks.core.progress import count_done
+from tasks.core.run import Run, attach_run, open_run
+from tasks.core.settings import Settings
+from tasks.core.shards import (
+    batches_of_shard,
+    give_up_shard,
+    live_shards,
+    unfinished_batches,
+)
+from tests.support.buckets import LocalBucket
+from tests.support.databases import fetchval
+from tests.support.model_server import ModelServer
+from tests.support.sync import finish, options, prepare
+
+CUT = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name LIKE $1
+"""
+
+
+async def do(run: Run, batch: int) -> None:
+    """Embed and insert one batch."""
+    await insert_batch(run, await embed_batch(run, batch))
+
+
+async def test_shards_divide_the_batches_among_them_and_skip_what_is_durable(
+    run: Run, bucket: LocalBucket
+) -> None:
+    bucket.put_pictures(45)
+    made = await prepare(run)
+    shares = [await batches_of_shard(run, shard, 2, made.calls, 10) for shard in range(2)]
+    assert [[batch.number for batch in share] for share in shares] == [[1, 3, 5], [2, 4]]
+    assert sorted(shares[0] + shares[1], key=lambda batch: batch.number) == list(made.batches)
+    await do(run, 3)
+    left = await batches_of_shard(run, 0, 2, made.calls, 10)
+    assert [batch.number for batch in left] == [1, 5]
+    assert [batch.number for batch in await unfinished_batches(run, made)] == [1, 2, 4, 5]
+    await count_done(run)
+    assert (run.progress.done, run.progress.answers) == (10, 10)
+
+
+async def test_shards_do_a_run_together_and_each_image_once(
+    run: Run, bucket: LocalBucket, settings: Settings, model_server: ModelServer
+) -> None:
+    bucket.put_pictures(40)
+    made = await prepare(run)
+
+    async def shard(number: int) -> None:
+        async with attach_run(run.run_id, number, 3, settings) as mine:
+            assert mine.limiter.rate == pytest.approx(run.options.requests_per_minute / 60 / 3)
+            for batch in await batches_of_shard(mine, number, 3, made.calls, made.batch_size):
+                await do(mine, batch.number)
+
+    await asyncio.gather(*(asyncio.create_task(shard(number)) for number in range(3)))
+    assert await unfinished_batches(run, made) == ()
+    assert (await finish(run)).rows == await model_server.calls() == 40
+
+
+async def test_a_live_shard_is_seen_and_an_ended_one_is_not(
+    run: Run, bucket: LocalBucket, settings: Settings
+) -> None:
+    bucket.put_pictures(2)
+    await prepare(run)
+    assert await live_shards(run, 4) == frozenset()
+    async with attach_run(run.run_id, 1, 4, settings), attach_run(run.run_id, 3, 4, settings):
+        assert await live_shards(run, 4) == {1, 3}
+    assert await live_shards(run, 4) == frozenset()
+
+
+async def test_shards_of_the_same_number_in_two_runs_are_two(
+    bucket: LocalBucket, settings: Settings
+) -> None:
+    bucket.put_pictures(2)
+    async with (
+        open_run(options(bucket.name, index="one"), settings, "test") as one,
+        open_run(options(bucket.name, index="two"), settings, "test") as two,
+    ):
+        async with attach_run(one.run_id, 0, 1, settings), attach_run(two.run_id, 0, 1, settings):
+            assert await live_shards(one, 1) == await live_shards(two, 1) == {0}
+        async with attach_run(two.run_id, 0, 1, settings):
+            assert await live_shards(one, 1) == frozenset()
+
+
+async def test_a_shard_whose_run_died_embeds_nothing_more(
+    bucket: LocalBucket, settings: Settings, model_server: ModelServer, url: str
+) -> None:
+    bucket.put_pictures(20)
+    async with open_run(options(bucket.name, batch_size=10), settings, "run parent") as run:
+        await prepare(run)
+        async with attach_run(run.run_id, 0, 1, settings) as shard:
+            await do(shard, 1)
+            assert await fetchval(url, CUT, "%run parent") == 1
+            with pytest.raises(IndexBusy, match=f"Run {run.run_id} does not hold index"):
+                await do(shard, 2)
+    assert await model_server.calls() == 10
+
+
+async def test_no_shard_joins_a_run_that_is_over_or_never_was(
+    bucket: LocalBucket, settings: Settings
+) -> None:
+    async with open_run(options(bucket.name), settings, "test") as run:
+        pass
+    for run_id in (run.run_id, 4711):
+        with pytest.raises(InvalidInput, match=f"Run {run_id} is not under way"):
+            async with attach_run(run_id, 0, 1, settings):
+                pass
+
+
+async def test_a_shard_that_was_given_up_cannot_come_back(
+    run: Run, bucket: LocalBucket, settings: Settings, url: str
+) -> None:
+    bucket.put_pictures(20)
+    made = await prepare(run)
+    async with attach_run(run.run_id, 0, 1, settings) as shard:
+        await do(shard, 1)
+        assert not await give_up_shard(run, 0)  # it is alive
+        assert await fetchval(url, CUT, "%shard 0") == 1
+        assert await give_up_shard(run, 0)
+        with pytest.raises(IndexBusy, match="was given up by its run"):
+            await do(shard, 2)
+    left = await unfinished_batches(run, made)
+    assert [batch.number for batch in left] == [2]
+
+
+async def test_a_shard_gives_up_no_shard(run: Run, bucket: LocalBucket, settings: Settings) -> None:
+    bucket.put_pictures(1)
+    async with attach_run(run.run_id, 0, 2, settings) as shard:
+        with pytest.raises(InvalidInput, match="Only the process that holds the index"):
+            await give_up_shard(shard, 1)
