@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from prefect import task
-from prefect.artifacts import acreate_link_artifact, acreate_table_artifact
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.logging import get_run_logger
 
 from tasks.core import csvreport, refusals
@@ -25,10 +25,9 @@ async def write_csv(reports: Sequence[BatchReport]) -> CsvReport:  # noqa: ARG00
         table=csvreport.preview(report),
         description=f"The first of {shape}: the image_id, then its vector. {report.path}",
     )
-    await acreate_link_artifact(
+    await acreate_markdown_artifact(
         key="embeddings-csv-file",
-        link=report.path.as_uri(),
-        link_text=str(report.path),
+        markdown=csvreport.file_markdown(report),
         description=f"{shape}, no header.",
     )
     return report

@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
 
 from tasks.core.errors import BirdwalkError, DatabaseUnavailable
+from tasks.logs import shorten_our_errors
 
 
 async def is_worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -24,6 +25,9 @@ async def is_worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[A
     except Exception:  # noqa: BLE001 - the question is what kind it is; Prefect still raises it
         return True
     return False
+
+
+shorten_our_errors()
 
 
 class TaskOptions(TypedDict):

@@ -1,7 +1,7 @@
 """The task that proves the index before anybody sees it."""
 
 from prefect import task
-from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+from prefect.artifacts import acreate_markdown_artifact
 
 from tasks.core import pictures, verdicts
 from tasks.core.run import current_run
@@ -23,16 +23,12 @@ async def verify(index: IndexReport) -> Verdict:  # noqa: ARG001 - edge
 
 
 async def _show_gate(verdict: Verdict) -> None:
-    table = [
-        {
-            "check": check.name,
-            "held": "yes" if check.passed else "NO",
-            "found": check.found,
-            "examples": ", ".join(check.examples),
-        }
-        for check in verdict.checks
-    ]
-    await acreate_table_artifact(key="gate", table=table, description="What the gate checked.")
+    failed = len(verdict.failed)
+    await acreate_markdown_artifact(
+        key="gate",
+        markdown=verdicts.gate_markdown(verdict),
+        description=f"{failed} checks failed." if failed else "Every check held.",
+    )
 
 
 async def _show_neighbours(verdict: Verdict, png: bytes) -> None:

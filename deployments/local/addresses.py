@@ -116,7 +116,11 @@ class Addresses:
         # A proxy from the environment has no business on loopback.
         inherited = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
         no_proxy = ",".join(filter(None, [inherited, LOOPBACK, "localhost"]))
-        prefect = {"PREFECT_API_URL": self.prefect_api_url} if self.prefect_api_url else {}
+        prefect = {}
+        if self.prefect_api_url is not None:
+            # The pages of runs in the interface that the server shows first.
+            ui_url = f"{self.prefect_ui_url}/v2"
+            prefect = {"PREFECT_API_URL": self.prefect_api_url, "PREFECT_UI_URL": ui_url}
         return {
             "BIRDWALK_DATABASE_URL": self.database_url,
             "BIRDWALK_STORAGE_ENDPOINT": self.storage_endpoint,

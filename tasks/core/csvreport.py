@@ -13,7 +13,7 @@ from tasks.core.statements import sql
 from tasks.core.types import CsvReport
 
 PREVIEW_ROWS = 10
-PREVIEW_NUMBERS = 5
+PREVIEW_NUMBERS = 3
 
 
 async def write_csv(run: Run) -> CsvReport:
@@ -35,6 +35,18 @@ async def write_csv(run: Run) -> CsvReport:
             f"{run.csv} reads back with {columns} columns; {1 + run.options.dimension} expected."
         )
     return CsvReport(run.csv, rows, columns)
+
+
+def file_markdown(report: CsvReport) -> str:
+    """Return where the CSV is and how pandas reads it, as markdown."""
+    if report.path is None:
+        return "Nothing was embedded, so there is no CSV.\n"
+    return (
+        f"[{report.path.name}]({report.path.as_uri()}): {report.rows:,} rows,"
+        f" {report.columns:,} columns, no header, on the machine that ran the flow. A browser does"
+        f" not open files from a page; copy the path.\n\n```python\nimport pandas as pd\n"
+        f"pd.read_csv({str(report.path)!r}, header=None, keep_default_na=False)\n```\n"
+    )
 
 
 async def _fetch_missing_parts(run: Run) -> None:

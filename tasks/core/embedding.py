@@ -12,12 +12,13 @@ from tasks.core.errors import (
     ImageReadDeadline,
     ImageRefused,
     QuotaExceeded,
+    StorageError,
     SystemicFailure,
     TransientFailure,
     UnexplainedFailure,
 )
 from tasks.core.gcs import download
-from tasks.core.run import Run
+from tasks.core.run import Run, Tally
 from tasks.core.spaces import find_space
 from tasks.core.statements import sql
 from tasks.core.types import BatchReport, ImageRef, Space, Vector
@@ -35,23 +36,14 @@ WORKERS = 256
 
 
 @dataclass(slots=True)
-class Tally:
-    """What a batch has counted so far."""
-
-    calls: int = 0
-    answers: int = 0
-    retries: int = 0
-    deferrals: int = 0
-    refused: int = 0
-    gone: int = 0
-    pending: int = 0
-
-
-@dataclass(slots=True)
 class Patience:
-    """How long one image may still be tried; a 429 does not count."""
+    """How long one image may still be tried; waiting for the quota does not count.
 
-    deadline: float
+    Attributes:
+        left: seconds that failed calls and the pauses after them may still take.
+    """
+
+    left: float
     attempts: int = 0
     read_deadlines: int = 0
 
@@ -69,6 +61,7 @@ class BatchEmbedder:
     run: Run
     space: Space
     writer: PartWriter
+    batch: int = 1
     tally: Tally = field(default_factory=Tally)
 
     async def embed_all(self, images: list[ImageRef]) -> None:
@@ -88,32 +81,30 @@ class BatchEmbedder:
             await self._record_refusal(image, str(error))
         except ImageGone:
             self.tally.gone += 1
-            self.run.progress.gone += 1
             await self._record_gone(image)
-        except TransientFailure:
+        except (TransientFailure, StorageError):
             self.tally.pending += 1
         except UnexplainedFailure as error:
             self.tally.pending += 1
             self._stop_after_several(error)
         else:
             self.writer.append(image.name, vector)
-        self.run.progress.done += 1
+        self.run.progress.count(self.batch)
 
     async def _embed(self, image: ImageRef) -> Vector:
-        patience = Patience(time.monotonic() + self.run.settings.image_time_budget_seconds)
+        patience = Patience(self.run.settings.image_time_budget_seconds)
         while True:
-            asked = time.monotonic()
             try:
                 return await self._ask(image, patience)
             except QuotaExceeded as error:
                 self.tally.deferrals += 1
                 self.run.progress.deferrals += 1
                 self._defer(error)
-                patience.deadline += time.monotonic() - asked
             except TransientFailure as error:
                 patience.read_deadlines += isinstance(error, ImageReadDeadline)
                 delay = patience.backoff()
-                if time.monotonic() + delay > patience.deadline:
+                patience.left -= delay
+                if patience.left < 0:
                     raise
                 self.tally.retries += 1
                 await asyncio.sleep(delay)
@@ -132,7 +123,7 @@ class BatchEmbedder:
         limiter = self.run.limiter
         limiter.slow_down(error.retry_after)
         budget = self.run.settings.image_time_budget_seconds
-        if time.monotonic() - limiter.last_success > budget:
+        if limiter.seconds_refused > budget:
             raise SystemicFailure(
                 f"For {budget:.0f} seconds every call was over the quota: {error} Ask for a larger"
                 " quota, or wait until nobody else uses it. What was embedded is kept."
@@ -146,10 +137,14 @@ class BatchEmbedder:
         async with self.run.limiter.slot():
             self.tally.calls += 1
             start = time.monotonic()
-            if data is None:
-                vector = await embedder.embed_uri(image.uri)
-            else:
-                vector = await embedder.embed_bytes(data)
+            try:
+                if data is None:
+                    vector = await embedder.embed_uri(image.uri)
+                else:
+                    vector = await embedder.embed_bytes(data)
+            except TransientFailure:
+                patience.left -= time.monotonic() - start
+                raise
             self.run.limiter.succeeded(time.monotonic() - start)
         self.tally.answers += 1
         self.run.progress.unexplained_in_a_row = 0
@@ -190,10 +185,9 @@ async def embed_batch(run: Run, batch: int) -> BatchReport:
                 for image, refused in rows
                 if not refused and image.name not in writer.finished
             ]
-            run.progress.done += len(rows) - len(images)
-            embedder = BatchEmbedder(run, space, writer)
-            await embedder.embed_all(images)
-        tally = embedder.tally
+            run.progress.by_batch[batch] = len(rows) - len(images)
+            tally = run.tallies.setdefault(batch, Tally()).begin_again()
+            await BatchEmbedder(run, space, writer, batch, tally).embed_all(images)
     refused = sum(refused for _, refused in rows) + tally.refused
     return BatchReport(
         batch=batch,

@@ -30,6 +30,12 @@ from tasks.core.types import ImageRef
 # (googleapis/python-storage issue 977).
 LISTED_FIELDS = "items(name,size,md5Hash,crc32c,generation,contentType,updated),nextPageToken"
 PAGE_SIZE = 1000
+TOLD_FORMATS = frozenset(
+    f"image/{name}"
+    for name in ("webp", "tiff", "heic", "heif", "avif", "svg+xml", "x-icon", "jxl", "jp2")
+)
+"""Formats named one by one in the count of what was skipped; the rest are one reason."""
+
 GENERIC_CONTENT_TYPES = frozenset({None, "", "application/octet-stream", "binary/octet-stream"})
 
 
@@ -123,7 +129,8 @@ def why_not_an_image(
         kind = OTHER_CONTENT_TYPES.get(named, named)
     if kind not in model.formats.values():
         is_picture = (kind or "").startswith("image/")
-        return f"a format the model does not read ({kind})" if is_picture else "not an image"
+        told = kind if kind in TOLD_FORMATS else "another"
+        return f"a format the model does not read ({told})" if is_picture else "not an image"
     if "\0" in name:
         return "a name that Postgres cannot hold"
     if size == 0:

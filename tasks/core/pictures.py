@@ -1,5 +1,6 @@
 """Draw the contact sheet: the query, and beside it its neighbours with names and distances."""
 
+import asyncio
 import base64
 import io
 from collections.abc import Sequence
@@ -16,9 +17,12 @@ from tasks.core.types import Verdict
 
 WIDTH = 1000
 MARGIN = 20
-CAPTION = 52
+CAPTION = 58
 MOST_BYTES = 150_000
 """As base64 in a markdown artifact this stays under 200 KB."""
+
+ROOMY = 150
+"""Tiles under this many pixels have small captions."""
 
 MOST_NEIGHBOURS = 20
 PAPER, INK, FAINT, FRAME, ACCENT = "#ffffff", "#1f2933", "#6b7684", "#d9dee5", "#2f6fde"
@@ -45,7 +49,7 @@ async def draw_contact_sheet(run: Run, verdict: Verdict) -> Path:
         tiles.append(Tile(neighbour.image_id, f"{rank}.  distance {neighbour.distance:.3f}", data))
     try:
         run.contact_sheet.parent.mkdir(parents=True, exist_ok=True)
-        run.contact_sheet.write_bytes(compose_sheet(tiles))
+        run.contact_sheet.write_bytes(await asyncio.to_thread(compose_sheet, tiles))
     except OSError as error:
         raise ArtifactError(f"Cannot write {run.contact_sheet}: {error.strerror}.") from error
     return run.contact_sheet
@@ -106,10 +110,10 @@ def _draw_tile(
         outline=ACCENT if is_query else FRAME,
         width=3 if is_query else 1,
     )
-    size = 17 if is_query else 14
+    size = 22 if is_query else 18 if side > ROOMY else 13
     name = _fit(draw, tile.title, ImageFont.load_default(size), side)
     draw.text((left, top + side + 6), name, INK, ImageFont.load_default(size))
-    draw.text((left, top + side + 28), tile.subtitle, FAINT, ImageFont.load_default(size - 1))
+    draw.text((left, top + side + 31), tile.subtitle, FAINT, ImageFont.load_default(size - 1))
 
 
 def _thumbnail(data: bytes | None, side: int) -> Image.Image:

@@ -34,8 +34,7 @@ def plan_markdown(plan: SyncPlan, options: SyncOptions) -> str:
     return (
         f"# {where} into {code(options.index)}\n\n"
         f"**{plan.calls:,} calls, ${plan.price:,.4f}, {_duration(plan.seconds_at_quota)}** at"
-        f" {options.requests_per_minute:,} requests a minute, in {len(plan.batches):,} batches of"
-        f" {plan.batch_size:,}.\n\n{recovered}"
+        f" {options.requests_per_minute:,} requests a minute{_batches(plan)}.\n\n{recovered}"
         f"| images | how many | what becomes of them | such as |\n| --- | --- | --- | --- |\n"
         f"| listed | {plan.listed:,} | | |\n| unchanged | {plan.unchanged:,} | nothing | |\n"
         f"{changes}\n\n"
@@ -44,6 +43,17 @@ def plan_markdown(plan: SyncPlan, options: SyncOptions) -> str:
 
 
 def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return "under a second"
     hours, rest = divmod(round(seconds), 3600)
     minutes, seconds = divmod(rest, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def _batches(plan: SyncPlan) -> str:
+    batches = plan.batches
+    if not batches:
+        return ""
+    return f", in {len(batches):,} batches of {plan.batch_size:,}" if batches[1:] else ""

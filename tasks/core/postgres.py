@@ -52,6 +52,12 @@ def translated() -> Iterator[None]:
         asyncpg.TooManyConnectionsError,
         OSError,
     ) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # a file of ours, not Postgres's socket
+        if isinstance(error, ValueError) and not isinstance(
+            error, asyncpg.ClientConfigurationError
+        ):
+            raise DatabaseError(f"A value does not fit the database: {error}") from error
         raise DatabaseUnavailable(
             f"Postgres cannot be reached or closed the connection: {error or type(error).__name__}."
             " What was committed is safe. Check that it runs and that BIRDWALK_DATABASE_URL is"
@@ -122,10 +128,17 @@ class Database:
 
     async def connect(self, application_name: str) -> Connection:
         """Return a connection of its own, outside the pool, under a name that others can see."""
-        return await asyncpg.connect(
-            self._settings.database_url.get_secret_value(),
-            server_settings={"application_name": application_name[:LONGEST_NAME]},
-        )
+        try:
+            return await asyncpg.connect(
+                self._settings.database_url.get_secret_value(),
+                server_settings={"application_name": application_name[:LONGEST_NAME]},
+            )
+        except ValueError as error:
+            # Never the address itself: it may hold a password.
+            raise DatabaseUnavailable(
+                "BIRDWALK_DATABASE_URL cannot be read: expected"
+                " postgresql://user:password@host:port/database."
+            ) from error
 
     async def _register(self, connection: Connection) -> None:
         if self._extension_schema is not None:

@@ -10,7 +10,7 @@ async def count_done(run: Run) -> None:
     """Set the run's progress from its durable batches: for a run whose shards do the work."""
     async with run.database.connection() as connection:
         row = await connection.fetchrow(sql("select_run_totals"), run.run_id)
-    run.progress.done = row["images"]
+    run.progress.by_batch = {0: row["images"]}
     run.progress.answers = row["answers"]
     run.progress.deferrals = row["deferrals"]
 

@@ -47,7 +47,7 @@ class Limiter:
         self._latency = 1.0
         self._in_flight = 0
         self._may_enter = asyncio.Condition()
-        self.last_success = clock()
+        self._refused_since: float | None = None
 
     @property
     def rate(self) -> float:
@@ -55,9 +55,14 @@ class Limiter:
         return self._rate
 
     @property
+    def seconds_refused(self) -> float:
+        """For how long every answer has been a 429."""
+        return 0.0 if self._refused_since is None else self._clock() - self._refused_since
+
+    @property
     def in_flight_limit(self) -> int:
         """How many calls may be under way at once."""
-        return max(4, min(MOST_IN_FLIGHT, round(2 * self._rate * self._latency) + 4))
+        return min(MOST_IN_FLIGHT, round(2 * self._rate * self._latency) + 4)
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
@@ -102,7 +107,7 @@ class Limiter:
     def succeeded(self, seconds: float) -> None:
         """Learn from a call that was answered: its latency, and that the pace is bearable."""
         now = self._clock()
-        self.last_success = now
+        self._refused_since = None
         self._latency += 0.1 * (seconds - self._latency)
         elapsed, self._recovered_at = now - self._recovered_at, now
         recovered = self._rate + self._full_rate * RECOVERY_PER_SECOND * elapsed
@@ -112,6 +117,8 @@ class Limiter:
         """Learn from a 429: a slower pace, and none at all for `retry_after` seconds."""
         now = self._clock()
         self._recovered_at = now
+        if self._refused_since is None:
+            self._refused_since = now
         if now - self._slowed_at >= SECONDS_BETWEEN_SLOWDOWNS:
             self._slowed_at = now
             self._rate = max(self._rate * SLOWDOWN, self._full_rate / 100)

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from tasks.core.errors import BirdwalkError, DatabaseError, InvalidInput
@@ -44,16 +44,42 @@ class Progress:
     """Counts that grow while a run embeds; for showing, not for keeping."""
 
     total: int = 0
-    done: int = 0
+    by_batch: dict[int, int] = field(default_factory=dict)
     answers: int = 0
     deferrals: int = 0
-    gone: int = 0
     unexplained_in_a_row: int = 0
+
+    def count(self, batch: int) -> None:
+        """Count one image of a batch as finished."""
+        self.by_batch[batch] = self.by_batch.get(batch, 0) + 1
+
+    @property
+    def done(self) -> int:
+        """Images that need nothing more in this run."""
+        return sum(self.by_batch.values())
 
     @property
     def percent(self) -> float:
         """How much of the work is done."""
         return 100.0 * self.done / self.total if self.total else 100.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a batch has counted; what was sent counts over all attempts of the batch."""
+
+    calls: int = 0
+    answers: int = 0
+    retries: int = 0
+    deferrals: int = 0
+    refused: int = 0
+    gone: int = 0
+    pending: int = 0
+
+    def begin_again(self) -> Self:
+        """Forget what another attempt will find out anew."""
+        self.refused = self.gone = self.pending = 0
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +104,7 @@ class Run:
     listing: Listing | None = None
     plan: SyncPlan | None = None
     progress: Progress = field(default_factory=Progress)
+    tallies: dict[int, Tally] = field(default_factory=dict)
     spans: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
@@ -158,6 +185,7 @@ async def open_run(
         await hold.take()
         clients = await _open_clients(stack, settings, options)
         identity = await _register(database, options, requested_by)
+        hold.keep_for(identity.run_id)
         limiter = Limiter(options.requests_per_minute)
         run = Run(identity, options, settings, database, hold, clients, limiter)
         try:
@@ -256,7 +284,7 @@ def _point_latest(directory: Path) -> None:
 def _verdict_of(error: BaseException) -> tuple[str, str]:
     if isinstance(error, Exception):
         return "failed", f"{type(error).__name__}: {error}"
-    return "cancelled", type(error).__name__
+    return "cancelled", "Interrupted; what was embedded is kept."
 
 
 async def _finish(run: Run, verdict: str, message: str) -> None:

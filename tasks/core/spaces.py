@@ -51,7 +51,12 @@ async def create_table(run: Run) -> Space:
             space = read_space(await connection.fetchrow(sql("insert_space"), *_key(run)))
             table = space_table(space)
             await connection.execute(
-                sql("create_space_table", table=table, dimension=space.dimension)
+                sql(
+                    "create_space_table",
+                    table=table,
+                    dimension=space.dimension,
+                    unit_length=Identifier(f"{space.table}_unit_length"),
+                )
             )
             await connection.execute(sql("set_parallel_workers", table=table))
     return space

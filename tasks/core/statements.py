@@ -41,7 +41,7 @@ def quote_identifier(name: str) -> str:
     Raises:
         InvalidIndexName: the name is empty, over 63 bytes, or holds a NUL.
     """
-    if not name or "\0" in name or len(name.encode()) > LONGEST_NAME:
+    if not name or "\0" in name or len(name.encode(errors="replace")) > LONGEST_NAME:
         raise InvalidIndexName(
             f"{name[:80]!r} cannot be a Postgres name: expected 1 to {LONGEST_NAME} bytes and no"
             " NUL. Choose a shorter name, such as image_embeddings."

@@ -185,12 +185,12 @@ async def test_a_failed_gate_leaves_a_new_space_unpublished_and_says_so(
     # The first run makes the table and stops before it pays: there is no such query.
     unknown = await embed_images.run("--bucket", bucket.name, "--query", "unknown.png")
     assert unknown.status == 1
-    await _make_the_database_spoil(database_url, "0003.png")
+    await _make_the_database_lose(database_url, "0003.png")
     finished = await embed_images.run("--bucket", bucket.name)
     assert finished.status == 1
     last = finished.err.rstrip().splitlines()[-1]
     assert last.startswith("GateFailed: The index was not published"), last
-    assert "norm 1" in last
+    assert "every listed image has a vector: 1 listed images have none" in last
     assert "'0003.png'" in last
     [(verdict, message)] = await fetch(
         database_url, "SELECT verdict, message FROM birdwalk.runs ORDER BY run_id DESC LIMIT 1"
@@ -198,18 +198,23 @@ async def test_a_failed_gate_leaves_a_new_space_unpublished_and_says_so(
     assert (verdict, message) == ("failed", last)
     assert await fetchval(database_url, "SELECT to_regclass('image_embeddings')") is None
     assert await fetchval(database_url, "SELECT status FROM birdwalk.spaces") == "failed"
+    assert "Traceback" not in finished.err
+
+    await execute(database_url, f"DROP TRIGGER lose ON {await table_of(database_url)}")
+    healed = await embed_images.run("--bucket", bucket.name)
+    assert healed.status == 0, healed.err
+    assert await fetchval(database_url, "SELECT count(*) FROM image_embeddings") == 5
 
 
-async def _make_the_database_spoil(url: str, image_id: str) -> None:
-    """Have a trigger of the database's owner double one image's vector as it is written."""
+async def _make_the_database_lose(url: str, image_id: str) -> None:
+    """Have a trigger of the database's owner drop one image's row as it is written."""
     table = await table_of(url)
     await execute(
         url,
-        "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS"
-        " 'BEGIN NEW.embedding := NEW.embedding + NEW.embedding; RETURN NEW; END'",
+        "CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
     )
     await execute(
         url,
-        f"CREATE TRIGGER spoil BEFORE INSERT ON {table} FOR EACH ROW"
-        f" WHEN (NEW.image_id = '{image_id}') EXECUTE FUNCTION spoil()",
+        f"CREATE TRIGGER lose BEFORE INSERT ON {table} FOR EACH ROW"
+        f" WHEN (NEW.image_id = '{image_id}') EXECUTE FUNCTION lose()",
     )

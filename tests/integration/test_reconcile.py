@@ -226,7 +226,7 @@ async def test_the_plan_page_shows_counts_examples_price_and_guards(
             await prepare(run)
         assert run.plan is not None
         page = plan_markdown(run.plan, asked)
-    assert "**1 calls, $0.0001, 0 min 0 s**" in page
+    assert "**1 calls, $0.0001, under a second**" in page
     assert "| gone | 3 | removed, after the new ones are in | `0000.png`, `0001.png`" in page
     assert "| new | 1 |" in page
     assert "`a\\|b'.png`" in page

@@ -1,5 +1,8 @@
 """The gate sees each thing that can be wrong with an index, names it, and shows rows."""
 
+import shutil
+
+import asyncpg
 import pytest
 
 from tasks.core import verdicts
@@ -16,8 +19,8 @@ from tests.support.sync import load, options, prepare, sync
 from tests.support.vectors import fill_space, uniform
 
 COUNTS = "counts are equal"
-MISSING = "no image is missing"
-EXTRA = "no image is extra"
+MISSING = "every listed image has a vector"
+EXTRA = "every vector's image is listed"
 VECTORS = "vectors are finite, of norm 1 and of 128 dimensions"
 NUMBERS = "the table holds the CSV's very numbers"
 SELF = "images are their own nearest"
@@ -48,9 +51,10 @@ FAULTS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
     ),
     "a vector is not of norm 1": (
         """
+        ALTER TABLE birdwalk.space_1 DROP CONSTRAINT space_1_unit_length;
         UPDATE birdwalk.space_1 SET embedding = embedding + embedding WHERE image_id = '0005.png'
         """,
-        {VECTORS: ("0005.png",)},
+        {VECTORS: ("0005.png",), NUMBERS: ("0005.png",)},
     ),
     "a vector is another image's": (
         """
@@ -97,6 +101,23 @@ async def test_each_fault_fails_its_checks_and_no_other(loaded: Run, url: str, f
         assert name in str(caught.value)
         for example in examples:
             assert repr(example) in str(caught.value)
+
+
+async def test_the_table_takes_no_vector_of_another_length(loaded: Run, url: str) -> None:
+    assert loaded.run_id
+    with pytest.raises(asyncpg.CheckViolationError, match="unit_length"):
+        await execute(url, "UPDATE birdwalk.space_1 SET embedding = embedding + embedding")
+
+
+async def test_an_unpublished_space_is_read_whole_also_by_a_later_run(
+    loaded: Run, settings: Settings, url: str
+) -> None:
+    await loaded.hold.release()
+    shutil.rmtree(loaded.directory)  # or the later run would load what this one had paid for
+    await execute(url, FAULTS["a vector is not of norm 1"][0])
+    async with open_run(options(loaded.options.bucket), settings, "test") as later:
+        assert (await prepare(later)).calls == 0
+        assert failed(await verdicts.verify(later)) == {VECTORS: ("0005.png",)}
 
 
 async def test_an_index_with_bad_recall_fails(run: Run, url: str) -> None:

@@ -159,11 +159,6 @@ async def test_the_wait_that_a_429_asks_for_is_kept(start: Start) -> None:
     assert asyncio.get_running_loop().time() - begin >= 0.2
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="waiting for a slot counts against an image's time budget: at a slow pace one transient"
-    " failure leaves it for the next run. Move the deadline by the wait, not by the refused call",
-)
 async def test_waiting_for_the_quota_costs_no_patience(start: Start) -> None:
     script = {"a": [QuotaExceeded("429", retry_after=0.2), TransientFailure("503")]}
     batch, _, _ = start(script, budget=0.1)
@@ -259,11 +254,6 @@ async def test_nothing_but_429s_for_the_whole_budget_is_systemic(start: Start) -
             await batch.embed_all(images("a"))
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="last_success counts from the run's start: where listing and planning took longer than"
-    " the budget, the first 429 ends the run. Count from the first 429 since a success",
-)
 async def test_one_429_after_a_long_listing_is_only_deferred(start: Start) -> None:
     batch, _, _ = start({"a": [QuotaExceeded("429")]}, budget=0.05)
     await asyncio.sleep(0.06)
@@ -271,11 +261,6 @@ async def test_one_429_after_a_long_listing_is_only_deferred(start: Start) -> No
     assert kept(batch) == {"a"}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a download's StorageError, such as one 503 too many, ends the run; it should leave one"
-    " image for the next",
-)
 async def test_an_image_that_cannot_be_downloaded_stops_no_other(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

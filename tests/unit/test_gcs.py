@@ -327,3 +327,10 @@ async def test_an_object_that_vanished_is_gone(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(storage.Blob, "download_as_bytes", fail)
     with pytest.raises(ImageGone, match=r"gs://b/a\.jpg"):
         await download(client(Bucket([])), "b", "a.jpg")
+
+
+def test_odd_formats_are_one_reason_so_that_no_bucket_makes_endless_reasons() -> None:
+    reasons = {
+        why_not_an_image("a", f"image/x-{number}|b", 9, MULTIMODAL_EMBEDDING) for number in range(9)
+    }
+    assert reasons == {"a format the model does not read (another)"}

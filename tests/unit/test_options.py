@@ -59,4 +59,4 @@ def test_a_task_outside_its_flow_says_so() -> None:
 
 @pytest.mark.parametrize(("done", "total", "percent"), [(0, 0, 100), (0, 4, 0), (1, 4, 25)])
 def test_progress_is_the_part_that_is_done(done: int, total: int, percent: float) -> None:
-    assert Progress(total=total, done=done).percent == percent
+    assert Progress(total=total, by_batch={1: done}).percent == percent

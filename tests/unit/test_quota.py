@@ -243,13 +243,16 @@ def test_a_shorter_wait_does_not_end_a_longer_one() -> None:
     run(scenario)
 
 
-def test_an_answer_is_remembered_as_the_last_success() -> None:
+def test_it_knows_for_how_long_every_answer_was_a_429() -> None:
     async def scenario(limiter: Limiter) -> None:
         await asyncio.sleep(5)
-        limiter.succeeded(1.0)
-        await asyncio.sleep(5)
+        assert limiter.seconds_refused == 0
         limiter.slow_down()
-        assert now() - limiter.last_success == pytest.approx(5)
+        await asyncio.sleep(3)
+        limiter.slow_down()
+        assert limiter.seconds_refused == pytest.approx(3)
+        limiter.succeeded(1.0)
+        assert limiter.seconds_refused == 0
 
     run(scenario)
 

@@ -8,5 +8,6 @@ CREATE TABLE IF NOT EXISTS {table} (
     generation bigint NOT NULL,
     content_hash text,
     embedded_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT {unit_length} CHECK (abs(vector_norm(embedding) - 1) <= 0.001),
     PRIMARY KEY (bucket, image_id) INCLUDE (generation, content_hash)
 )

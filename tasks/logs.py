@@ -1,0 +1,24 @@
+"""Keep logs readable: an error of ours says what failed and what to do, without a traceback.
+
+Prefect logs the traceback of whatever a task or flow raises: sixty lines, ours and its own, above
+the one sentence that matters. Errors we did not expect keep theirs.
+"""
+
+import logging
+
+from tasks.core.errors import BirdwalkError
+
+
+class _WithoutOurTracebacks(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and isinstance(record.exc_info[1], BirdwalkError):
+            record.exc_info = None
+        return True
+
+
+def shorten_our_errors() -> None:
+    """Let Prefect's run logs show errors of ours in one line; may be called again."""
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logger = logging.getLogger(name)
+        if not any(isinstance(found, _WithoutOurTracebacks) for found in logger.filters):
+            logger.addFilter(_WithoutOurTracebacks())
