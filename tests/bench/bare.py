@@ -25,9 +25,10 @@ from pgvector.asyncpg import register_vector
 from tasks.core.gcs import LISTED_FIELDS, PAGE_SIZE
 from tasks.core.loading import COLUMNS
 from tasks.core.settings import Settings
-from tasks.core.statements import Identifier, sql
+from tasks.core.statements import Identifier
 from tasks.core.types import Vector
 from tasks.core.vertex import parse_vector
+from tests.bench.tables import create_space_table
 
 IN_FLIGHT = 64
 DIMENSION = 128
@@ -75,7 +76,7 @@ async def load(settings: Settings, table: str, rows: list[tuple[Any, ...]]) -> N
     connection = await asyncpg.connect(settings.database_url.get_secret_value())
     await register_vector(connection)
     place = Identifier(table, "birdwalk")
-    await connection.execute(sql("create_space_table", table=place, dimension=DIMENSION))
+    await create_space_table(connection, place, DIMENSION)
     await connection.copy_records_to_table(
         table, schema_name="birdwalk", records=rows, columns=COLUMNS
     )

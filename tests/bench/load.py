@@ -16,6 +16,7 @@ from tasks.core.statements import Identifier, Literal, sql
 from tasks.core.types import Space
 from tests.bench.figures import Bar, Figure
 from tests.bench.session import BUCKET, MeasurementFailed, Session
+from tests.bench.tables import create_space_table
 
 TITLE = "Load: new rows into a table with its key and generated column"
 SHAPES = ((100_000, 128), (20_000, 1408))
@@ -117,7 +118,7 @@ async def _empty_table(connection: Connection, dimension: int) -> AsyncIterator[
         status="loading",
     )
     table = Identifier(space.table, "birdwalk")
-    await connection.execute(sql("create_space_table", table=table, dimension=dimension))
+    await create_space_table(connection, table, dimension)
     try:
         yield space
     finally:
