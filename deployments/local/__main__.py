@@ -32,13 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    settings = get_settings()
     parser = argparse.ArgumentParser(prog="python -m deployments.local", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     place = argparse.ArgumentParser(add_help=False)
     place.add_argument(
         "--state-directory",
         type=Path,
-        default=get_settings().data_directory / "local",
+        default=settings.local_directory or settings.data_directory / "local",
         help="data, logs and state of the stack (default: %(default)s)",
     )
     start = argparse.ArgumentParser(add_help=False)

@@ -127,6 +127,8 @@ class Addresses:
             "BIRDWALK_VERTEX_ENDPOINT": self.vertex_endpoint,
             "BIRDWALK_PROJECT": PROJECT,
             "BIRDWALK_DATA_DIRECTORY": str(self.data_directory),
+            # So that `psql` and `down` find this stack in the shell that took the line above.
+            "BIRDWALK_LOCAL_DIRECTORY": str(self.data_directory.parent),
             **prefect,
             "PREFECT_HOME": str(self.prefect_home),
             "DO_NOT_TRACK": "1",

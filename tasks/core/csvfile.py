@@ -48,9 +48,17 @@ def read_part(path: Path, dimension: int) -> dict[str, Vector]:
     Raises:
         ArtifactError: the part holds vectors of another dimension.
     """
-    if not path.exists():
-        return {}
-    return {name: vector for name, vector, _ in parse_rows(path.read_bytes(), dimension)}
+    return {name: vector for name, vector, _ in read_rows(path, dimension)}
+
+
+def read_rows(path: Path, dimension: int) -> Iterator[tuple[str, Vector, int]]:
+    """Yield a part's rows as parse_rows does; a missing file is an empty part.
+
+    Raises:
+        ArtifactError: the part holds vectors of another dimension.
+    """
+    if path.exists():
+        yield from parse_rows(path.read_bytes(), dimension)
 
 
 class PartWriter:

@@ -106,6 +106,7 @@ class Run:
     progress: Progress = field(default_factory=Progress)
     tallies: dict[int, Tally] = field(default_factory=dict)
     spans: dict[str, tuple[float, float]] = field(default_factory=dict)
+    inserting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def run_id(self) -> int:

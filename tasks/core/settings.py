@@ -37,7 +37,11 @@ class Settings(BaseSettings):
     )
     data_directory: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("birdwalk")),
-        description="CSV parts, contact sheets, and the local stack's state.",
+        description="CSV parts, CSV files and contact sheets, a folder a run.",
+    )
+    local_directory: Path | None = Field(
+        default=None,
+        description="The local stack's state; None is `local` in the data directory.",
     )
     database_connections: Annotated[int, Field(ge=2, le=64)] = 6
     request_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
