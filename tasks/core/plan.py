@@ -50,6 +50,8 @@ async def plan_sync(run: Run) -> SyncPlan:
             size = options.batch_size or choose_batch_size(calls, options.requests_per_minute)
             await connection.execute(sql("insert_pending"), run.run_id, size)
             gone, stored = await _count_gone(connection, run, space)
+        async with run.database.connection() as connection:
+            await connection.execute(sql("analyze_pending"))
     run.progress.total = calls
     run.plan = _price(run, (*changes, gone), recovered=recovered, batch_size=size, stored=stored)
     return run.plan
