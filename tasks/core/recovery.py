@@ -50,7 +50,13 @@ async def _recover_part(run: Run, space: Space, dead_run: int, part: Path) -> in
     vectors = read_part(part, space.dimension)
     batch = int(part.stem.removeprefix("part-"))
     async with run.database.transaction() as connection:
-        versions = await connection.fetch(sql("select_recoverable"), dead_run, batch, run.run_id)
+        versions = await connection.fetch(
+            sql("select_recoverable", table=space_table(space)),
+            dead_run,
+            batch,
+            run.run_id,
+            run.options.bucket,
+        )
         rows: list[Row] = [
             (
                 run.options.bucket,
@@ -62,12 +68,6 @@ async def _recover_part(run: Run, space: Space, dead_run: int, part: Path) -> in
             for row in versions
             if row["image_id"] in vectors
         ]
-        already = await connection.fetchval(
-            sql("count_stored", table=space_table(space)),
-            run.options.bucket,
-            [row[1] for row in rows],
-            [row[3] for row in rows],
-        )
         await load_rows(connection, space, [], rows)
-        await connection.execute(sql("update_run_changes"), run.run_id, len(rows) - already, 0, 0)
-    return len(rows) - int(already)
+        await connection.execute(sql("update_run_changes"), run.run_id, len(rows), 0, 0)
+    return len(rows)

@@ -21,11 +21,11 @@ class RefusalGroup:
 
 
 async def list_refusals(run: Run) -> tuple[RefusalGroup, ...]:
-    """Return the refusals of the run's part of the bucket, the commonest reason first."""
+    """Return the refusals among the listed images, the commonest reason first."""
     space = await find_space(run)
     async with run.database.connection() as connection:
         rows = await connection.fetch(
-            sql("select_refusals"), space.space_id, run.options.bucket, run.options.prefix
+            sql("select_refusals"), space.space_id, run.options.bucket, run.run_id
         )
     return tuple(
         RefusalGroup(

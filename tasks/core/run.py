@@ -198,7 +198,8 @@ async def open_run(
         await _finish(run, "completed", "")
         # Every row is in the table and in the CSV: the parts have served.
         shutil.rmtree(run.directory / "parts", ignore_errors=True)
-        _point_latest(run.directory)
+        if run.csv.exists():
+            _point_latest(run.directory)
 
 
 @asynccontextmanager
@@ -273,9 +274,7 @@ def run_directory(settings: Settings, identity: RunIdentity) -> Path:
 
 
 def _point_latest(directory: Path) -> None:
-    """Make runs/latest lead to the files of the run that completed last."""
-    if not directory.exists():
-        return
+    """Make runs/latest lead to the files of the run that embedded last."""
     link = directory.with_name(f".latest-{directory.name}")
     link.unlink(missing_ok=True)
     link.symlink_to(directory.name, target_is_directory=True)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tasks.core.errors import DatabaseError, IndexNameTaken
+from tasks.core.errors import DatabaseError, GuardStopped, IndexNameTaken
 from tasks.core.holds import IndexHold
 from tasks.core.options import PREPROCESSING
 from tasks.core.postgres import Connection, open_database
@@ -91,16 +91,43 @@ async def publish(run: Run) -> Space:
     """Point the index's view at the run's space, in one transaction; the old space stays.
 
     Raises:
+        GuardStopped: the run was a try-out, or its space has far fewer rows than the one that
+            readers see now; they go on seeing that one.
         IndexNameTaken: the index's name belongs to a relation that birdwalk did not make.
         DatabaseError: another view depends on the index, or the user may not create views.
     """
     with run.timed("publish"):
+        await run.hold.take()
         space = await find_space(run)
         async with run.database.transaction() as connection:
             exists = await _refuse_a_taken_name(connection, space.index)
             if space.status != "active" or not exists:
+                await _refuse_a_lesser_space(connection, run, space)
                 await activate(connection, space)
         return await find_space(run)
+
+
+async def _refuse_a_lesser_space(connection: Connection, run: Run, space: Space) -> None:
+    """The gate checks what was listed; readers may have been shown more than that."""
+    row = await connection.fetchrow(sql("select_active_space"), space.index, space.space_id)
+    if row is None:
+        return
+    shown = read_space(row)
+    before = await connection.fetchval(sql("count_rows", table=space_table(shown)))
+    after = await connection.fetchval(sql("count_rows", table=space_table(space)))
+    kept = f"The index still shows its {before:,} images in space {shown.space_id}."
+    if run.options.limit is not None:
+        raise GuardStopped(
+            f"A try-out of {after:,} images with a limit does not replace what readers see."
+            f" {kept} Try it under another index name, or run without the limit."
+        )
+    if after < (1 - run.options.max_deletions) * before:
+        share = 1 - after / before
+        raise GuardStopped(
+            f"The new space has {after:,} images, {share:.1%} fewer than readers see now; at most"
+            f" {run.options.max_deletions:.1%} may go. {kept} Fill the rest first (another prefix"
+            f" or bucket?), or set max_deletions={min(1.0, share + 0.001):.3f}."
+        )
 
 
 async def activate(connection: Connection, space: Space) -> None:

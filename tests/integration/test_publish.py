@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from tasks.core.errors import DatabaseError, InvalidIndexName
+from tasks.core.errors import DatabaseError, GuardStopped, InvalidIndexName
 from tasks.core.run import open_run
 from tasks.core.settings import Settings
 from tasks.core.spaces import publish
@@ -188,3 +188,26 @@ async def test_any_name_that_postgres_can_hold_works_as_an_index(
 async def test_a_name_that_postgres_would_cut_is_refused(bucket: LocalBucket, index: str) -> None:
     with pytest.raises(InvalidIndexName, match="expected 1 to 63 bytes"):
         options(bucket.name, index=index)
+
+
+async def test_a_try_out_does_not_replace_what_readers_see(
+    settings: Settings, bucket: LocalBucket, url: str
+) -> None:
+    bucket.put_pictures(6)
+    await sync(settings, bucket.name)
+    with pytest.raises(GuardStopped, match="does not replace what readers see"):
+        await sync(settings, bucket.name, dimension=256, limit=2)
+    assert await fetchval(url, "SELECT count(*) FROM image_embeddings") == 6
+
+
+async def test_a_space_of_a_part_of_the_bucket_does_not_replace_the_whole(
+    settings: Settings, bucket: LocalBucket, url: str
+) -> None:
+    bucket.put_all(["birds/a.png", "birds/b.png", "planes/a.png"])
+    await sync(settings, bucket.name)
+    part = {"dimension": 256, "prefix": "birds/"}
+    with pytest.raises(GuardStopped, match=r"2 images, 33.3% fewer .*max_deletions=0.334"):
+        await sync(settings, bucket.name, max_deletions=0.1, **part)
+    assert await fetchval(url, "SELECT count(*) FROM image_embeddings") == 3
+    await sync(settings, bucket.name, max_deletions=0.334, **part)
+    assert await fetchval(url, "SELECT count(*) FROM image_embeddings") == 2

@@ -16,6 +16,11 @@ INSERT INTO birdwalk.refusals (space_id, bucket, image_id, generation, reason)
 SELECT 1, $1, 'refused-' || number, 1, 'reason ' || number FROM generate_series(1, 60) AS number
 """
 
+LISTED = """
+INSERT INTO birdwalk.objects (run_id, image_id, generation)
+SELECT $1, 'refused-' || number, 1 FROM generate_series(1, 60) AS number
+"""
+
 
 async def test_refusals_are_grouped_by_reason_with_attempts_and_examples(
     settings: Settings, bucket: LocalBucket
@@ -26,6 +31,7 @@ async def test_refusals_are_grouped_by_reason_with_attempts_and_examples(
     await sync(settings, bucket.name)
     await sync(settings, bucket.name, retry_refused=True)
     async with open_run(options(bucket.name), settings, "test") as run:
+        await prepare(run)
         (group,) = await list_refusals(run)
     assert (group.images, group.attempts) == (5, 2)
     assert group.examples == ("broken-0.png", "broken-1.png", "broken-2.png")
@@ -41,6 +47,8 @@ async def test_rare_reasons_are_one_group_and_the_counts_add_up(
     await execute(url, INSERT, bucket.name)
     await execute(url, "UPDATE birdwalk.refusals SET reason = 'reason 7' WHERE reason ~ '[89]$'")
     async with open_run(options(bucket.name), settings, "test") as run:
+        await prepare(run)
+        await execute(url, LISTED, run.run_id)
         groups = await list_refusals(run)
     assert len(groups) <= 51
     assert sum(group.images for group in groups) == 60
@@ -57,6 +65,7 @@ async def test_only_the_runs_part_of_the_bucket_counts(
     bucket.put("birds/good.png")
     await sync(settings, bucket.name)
     async with open_run(options(bucket.name, prefix="birds/"), settings, "test") as run:
+        await prepare(run)
         (group,) = await list_refusals(run)
     assert group.examples == ("birds/broken.png",)
 
@@ -96,3 +105,26 @@ async def test_a_run_without_refusals_passes(settings: Settings, bucket: LocalBu
         await prepare(run)
         assert await list_refusals(run) == ()
         refuse_too_many(run, ())
+
+
+async def test_refused_images_that_left_the_bucket_count_no_more(
+    settings: Settings, bucket: LocalBucket
+) -> None:
+    bucket.put_pictures(8)
+    for number in range(3):
+        bucket.put(f"broken-{number}.png", b"no picture %d" % number)
+    await sync(settings, bucket.name)
+    for number in range(3):
+        bucket.delete(f"broken-{number}.png")
+    synced = await sync(settings, bucket.name, max_refusals=0.0)
+    assert synced.verdict.rows == 8
+
+
+async def test_a_limited_run_counts_the_refusals_of_what_it_listed(
+    settings: Settings, bucket: LocalBucket
+) -> None:
+    bucket.put_pictures(4)
+    bucket.put("z-broken.png", b"no picture")
+    await sync(settings, bucket.name)
+    synced = await sync(settings, bucket.name, limit=2, max_refusals=0.0)
+    assert synced.verdict.rows == 4

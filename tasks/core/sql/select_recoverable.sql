@@ -1,7 +1,11 @@
--- The version of each image of a dead run's batch, where the new listing still has it.
+-- The version of each image of a dead run's batch that the new listing still has, and that has no
+-- vector yet.
 SELECT pending.image_id, pending.generation, pending.content_hash
 FROM birdwalk.pending
 JOIN birdwalk.objects
     ON objects.run_id = $3 AND objects.image_id = pending.image_id
     AND objects.generation = pending.generation
-WHERE pending.run_id = $1 AND pending.batch = $2
+LEFT JOIN {table} AS stored
+    ON stored.bucket = $4 AND stored.image_id = pending.image_id
+    AND stored.generation = pending.generation
+WHERE pending.run_id = $1 AND pending.batch = $2 AND stored.image_id IS NULL

@@ -1,5 +1,5 @@
--- The refusals of a space's bucket by reason, the commonest first; rare reasons beyond the 50th
--- are one group, so that the counts add up.
+-- The refusals of a run's listed images by reason, the commonest first; rare reasons beyond the
+-- 50th are one group, so that the counts add up.
 WITH reasons AS (
     SELECT
         reason,
@@ -9,7 +9,8 @@ WITH reasons AS (
         (array_agg(image_id ORDER BY image_id))[1:3] AS examples,
         row_number() OVER (ORDER BY count(*) DESC, reason) AS place
     FROM birdwalk.refusals
-    WHERE space_id = $1 AND bucket = $2 AND starts_with(image_id, $3)
+    JOIN birdwalk.objects USING (image_id, generation)
+    WHERE refusals.space_id = $1 AND refusals.bucket = $2 AND objects.run_id = $3
     GROUP BY reason
 )
 SELECT
