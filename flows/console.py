@@ -54,7 +54,7 @@ def show_sync(outcome: SyncOutcome) -> None:
 
 
 def _show_plan(console: Console, plan: SyncPlan) -> None:
-    table = Table(title="Plan: nothing was called or changed", title_justify="left")
+    table = Table(title="Plan: nothing was called or deleted", title_justify="left")
     table.add_column("images")
     table.add_column("how many", justify="right")
     table.add_column("such as", overflow="fold")

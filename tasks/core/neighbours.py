@@ -34,7 +34,7 @@ async def find_vector(connection: Connection, run: Run, space: Space, image_id: 
 async def nearest(
     connection: Connection, space: Space, vector: Vector, count: int
 ) -> list[Neighbour]:
-    """Return the `count` nearest images by L2 distance, nearest first, as a reader gets them."""
+    """Return the `count` nearest images by L2 distance, nearest first, at our ef_search."""
     async with connection.transaction():
         await connection.execute(
             "SELECT set_config('hnsw.ef_search', $1, true),"

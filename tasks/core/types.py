@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 Vector: TypeAlias = NDArray[np.float32]
 """An embedding: shape (dimension,), float32, L2-normalised."""
 
-ChangeKind: TypeAlias = Literal["new", "changed"]
-
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
@@ -30,14 +28,6 @@ class ImageRef:
     def uri(self) -> str:
         """The gs:// address that the model reads."""
         return f"gs://{self.bucket}/{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Embedding:
-    """The model's answer to one image."""
-
-    image: ImageRef
-    vector: Vector
 
 
 @dataclass(frozen=True, slots=True)
