@@ -131,7 +131,12 @@ async def _refuse_a_lesser_space(connection: Connection, run: Run, space: Space)
 
 
 async def activate(connection: Connection, space: Space) -> None:
-    """Make a space the one that readers see, inside the caller's transaction."""
+    """Make a space the one that readers see, inside the caller's transaction.
+
+    Raises:
+        IndexNameTaken: the index's name belongs to a relation that birdwalk did not make.
+    """
+    await _refuse_a_taken_name(connection, space.index)
     await _repoint_view(connection, space)
     await connection.execute(sql("retire_active_space"), space.index, space.space_id)
     await connection.execute(sql("activate_space"), space.space_id)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from tasks.core.errors import GuardStopped, IndexBusy, InvalidInput
+from tasks.core.errors import GuardStopped, IndexBusy, IndexNameTaken, InvalidInput
 from tasks.core.postgres import Database, open_database
 from tasks.core.rollback import drop_space, list_spaces, switch_space
 from tasks.core.run import open_run
@@ -192,3 +192,15 @@ async def test_readers_keep_their_rights_and_never_miss_the_index(
     await reader
     assert seen == {128, 256}
     assert await fetchval(url, rights) == before is not None
+
+
+async def test_a_view_that_is_not_ours_is_left_alone(
+    settings: Settings, bucket: LocalBucket, database: Database, url: str
+) -> None:
+    await publish_both(settings, bucket)
+    await execute(url, "DROP VIEW image_embeddings")
+    await execute(url, "CREATE VIEW image_embeddings AS SELECT 'theirs' AS whose")
+    with pytest.raises(IndexNameTaken, match="not one of birdwalk's views"):
+        await switch_space(database, INDEX, None, 1.0)
+    assert await fetch(url, "SELECT whose FROM image_embeddings") == [("theirs",)]
+    assert await fetch(url, SPACES) == [(128, "retired"), (256, "active")]
