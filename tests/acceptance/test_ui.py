@@ -1,5 +1,6 @@
 """What a person sees of a run in Prefect's interfaces, the present one and the one before."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -58,10 +59,17 @@ async def open_artifact(
 
 
 async def cells(table: Locator) -> list[list[str]]:
-    """Return a rendered table's texts, row by row."""
+    """Return a rendered table's texts, row by row, once the page draws it no more."""
     await expect(table.locator("tr").nth(1)).to_be_visible()
-    rows = await table.locator("tr").all()
-    return [await row.locator("th, td").all_inner_texts() for row in rows]
+    before: list[list[str]] = []
+    for _ in range(50):
+        rows = await table.locator("tr").all()
+        now = [await row.locator("th, td").all_inner_texts() for row in rows]
+        if now == before and all(now):
+            break
+        before = now
+        await asyncio.sleep(0.2)
+    return before
 
 
 def _pair(row: list[str]) -> tuple[str, str]:
@@ -165,7 +173,9 @@ async def test_the_plan_counts_and_names_what_is_new(
     samples_run: SamplesRun, prefect_client: PrefectClient, screen: Screen
 ) -> None:
     await open_artifact(screen, prefect_client, samples_run, "plan")
-    rows = {row[0]: row[1:] for row in await cells(screen.page.locator("table").first)}
+    table = screen.page.locator("table").first
+    await expect(table.get_by_text("refused before")).to_be_visible()
+    rows = {row[0]: row[1:] for row in await cells(table) if row}
     assert rows["new"][0] == "165"
     assert "balls/american-football.png" in rows["new"][-1]
     await screen.keep("plan")

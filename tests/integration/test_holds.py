@@ -19,7 +19,7 @@ from tests.support.sync import options, prepare, sync
 from tests.support.waiting import until
 
 CUT = """
-SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name LIKE $1
 """
 

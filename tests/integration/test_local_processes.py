@@ -49,7 +49,7 @@ def python(code: str, log: Path, **fields: object) -> Program:
     return replace(program, **fields)  # type: ignore[arg-type]  # each test names real fields
 
 
-async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -27,7 +27,7 @@ async def test_a_held_index_is_refused_to_a_second_run_and_free_when_the_holder_
         await sync(settings, bucket.name, index="another")
         await execute(
             url,
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
             " WHERE datname = current_database() AND application_name LIKE '%merry-finch'",
         )
         assert (await sync(settings, bucket.name)).verdict.rows == 3
@@ -41,7 +41,7 @@ async def test_a_run_that_lost_its_index_to_another_stops(
     await prepare(run)
     await execute(
         url,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()",
     )
     async with open_run(options(bucket.name), run.settings, "run usurper"):

@@ -22,7 +22,7 @@ from tests.support.model_server import ModelServer
 from tests.support.sync import finish, options, prepare
 
 CUT = """
-SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name LIKE $1
 """
 
