@@ -31,14 +31,22 @@ def run_flow_from_command_line(
     def command(*arguments: Any, **options: Any) -> None:
         show(asyncio.run(flow(*arguments, **options)))
 
+    run_command(command, "Interrupted. What was embedded is kept; run again to go on.")
+
+
+def run_command(command: Callable[..., None], interrupted: str) -> NoReturn:
+    """Call a function of flows/ with the options of the command line that its signature names.
+
+    Exits with 0 when it returned, 1 when it failed, and 130 on Ctrl-C, having said `interrupted`.
+    """
     # Otherwise cyclopts ends the program on Ctrl-C without a word.
-    app = App(name=f"python -m flows.{flow.fn.__name__}", suppress_keyboard_interrupt=False)
+    app = App(name=f"python -m flows.{command.__name__}", suppress_keyboard_interrupt=False)
     app.default(command)
     errors = Console(stderr=True)
     try:
         app()
     except KeyboardInterrupt:
-        errors.print("Interrupted. What was embedded is kept; run again to go on.")
+        errors.print(interrupted)
         sys.exit(EXIT_INTERRUPTED)
     except (BirdwalkError, ParameterTypeError) as error:
         message = f"{type(error).__name__}: {error}"

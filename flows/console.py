@@ -1,4 +1,4 @@
-"""What a sync came to, and how a terminal shows it."""
+"""What a flow came to, and how a terminal shows it."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tasks.core.similar import Answer
+from tasks.core.similarreport import MEASURES
 from tasks.core.summary import RunSummary
 from tasks.core.types import CsvReport, SyncPlan, Verdict
 
@@ -51,6 +53,40 @@ def show_sync(outcome: SyncOutcome) -> None:
         _show_neighbours(console, outcome.verdict)
         _show_lines(console, _result_lines(outcome, outcome.summary))
     _show_lines(console, [("run", outcome.run_url or "not recorded: no Prefect server")])
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarOutcome:
+    """The answer to a question, the file that shows it, and the run's page in Prefect's UI."""
+
+    answer: Answer
+    picture: Path
+    run_url: str | None
+
+    @property
+    def sentence(self) -> str:
+        """The outcome in a line: the flow run's state message."""
+        found = self.answer.neighbours
+        first = f"; the nearest is {found[0].image_id}" if found else ""
+        return f"{len(found)} images nearest to {self.answer.question.label}{first}."
+
+
+def show_similar(outcome: SimilarOutcome) -> None:
+    """Print the nearest images, and where the picture and the run are."""
+    console, answer = Console(), outcome.answer
+    table = Table(title=f"Nearest to {answer.question.label}", title_justify="left")
+    table.add_column("rank", justify="right")
+    table.add_column("image", overflow="fold")
+    table.add_column(MEASURES[answer.question.metric], justify="right")
+    for found in answer.neighbours:
+        name = Text(found.image_id, style=f"link {found.link}")
+        table.add_row(str(found.rank), name, f"{found.distance:.4f}")
+    console.print(table)
+    lines = [("warning", warning) for warning in answer.warnings]
+    space = answer.space
+    asked = f"{space.index} ({space.model}, {space.dimension} dimensions), {answer.calls} calls"
+    lines += [("asked", asked), ("picture", str(outcome.picture))]
+    _show_lines(console, [*lines, ("run", outcome.run_url or "not recorded: no Prefect server")])
 
 
 def _show_plan(console: Console, plan: SyncPlan) -> None:

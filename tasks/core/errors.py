@@ -1,7 +1,8 @@
 """Every error birdwalk raises, in one tree.
 
 BirdwalkError
-├── InvalidInput            a parameter that cannot work: UnknownImage, InvalidIndexName
+├── InvalidInput            a parameter that cannot work: UnknownImage, UnreadablePicture,
+│                           UnknownIndex, EmptyIndex, InvalidIndexName
 ├── StorageError            the bucket: BucketNotFound, BucketForbidden, NothingToEmbed
 ├── EmbeddingError          the model's answer to one image
 │   ├── ImageRefused        will not change by asking again
@@ -20,6 +21,7 @@ BirdwalkError
 ├── GuardStopped            the plan passes a limit that nobody lifted
 ├── TooManyRefusals         more images were refused than max_refusals allows
 ├── GateFailed              the verification found the index wrong
+├── IndexDrifted            the index is not as its bucket is, or does not answer as it should
 └── StackError              a server of the local stack could not start or stop
 
 Messages name the thing, say what was expected, and what to do.
@@ -36,6 +38,18 @@ class InvalidInput(BirdwalkError):
 
 class UnknownImage(InvalidInput):
     """The image asked for is not in the index."""
+
+
+class UnreadablePicture(InvalidInput):
+    """The picture to ask with cannot be read, or is of a format that the model does not read."""
+
+
+class UnknownIndex(InvalidInput):
+    """There is no such index, or nothing of it has been published yet."""
+
+
+class EmptyIndex(InvalidInput):
+    """The index holds no image."""
 
 
 class InvalidIndexName(InvalidInput):
@@ -132,6 +146,10 @@ class TooManyRefusals(BirdwalkError):
 
 class GateFailed(BirdwalkError):
     """The verification found the index wrong."""
+
+
+class IndexDrifted(BirdwalkError):
+    """The index is not as its bucket is, or does not answer as it should."""
 
 
 class StackError(BirdwalkError):

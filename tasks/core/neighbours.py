@@ -31,16 +31,21 @@ async def find_vector(connection: Connection, run: Run, space: Space, image_id: 
     return vector
 
 
+async def widen_search(connection: Connection, count: int) -> None:
+    """Let searches of this transaction through an index find `count` rows, filtered or not."""
+    await connection.execute(
+        "SELECT set_config('hnsw.ef_search', $1, true),"
+        " set_config('hnsw.iterative_scan', 'strict_order', true)",
+        str(min(1000, max(EF_SEARCH, 2 * count))),
+    )
+
+
 async def nearest(
     connection: Connection, space: Space, vector: Vector, count: int
 ) -> list[Neighbour]:
     """Return the `count` nearest images by L2 distance, nearest first, at our ef_search."""
     async with connection.transaction():
-        await connection.execute(
-            "SELECT set_config('hnsw.ef_search', $1, true),"
-            " set_config('hnsw.iterative_scan', 'strict_order', true)",
-            str(min(1000, max(EF_SEARCH, 2 * count))),
-        )
+        await widen_search(connection, count)
         rows = await connection.fetch(sql("nearest", table=space_table(space)), vector, count)
     return [Neighbour(row["image_id"], row["distance"]) for row in rows]
 

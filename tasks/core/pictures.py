@@ -30,11 +30,15 @@ PAPER, INK, FAINT, FRAME, ACCENT = "#ffffff", "#1f2933", "#6b7684", "#d9dee5", "
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One picture of the sheet; `data` is None where the picture could not be read."""
+    """One picture of the sheet, or a sentence in its place.
+
+    `data` is None where the picture could not be read, and with a sentence.
+    """
 
     title: str
     subtitle: str
     data: bytes | None
+    sentence: str | None = None
 
 
 async def draw_contact_sheet(run: Run, verdict: Verdict) -> Path:
@@ -65,7 +69,11 @@ async def _read(run: Run, image_id: str) -> bytes | None:
 
 def compose_sheet(tiles: Sequence[Tile]) -> bytes:
     """Return the sheet as PNG under 150 kB: the first tile large at the left, the rest in rows."""
-    sheet = _draw(tiles)
+    return encode_sheet(_draw(tiles))
+
+
+def encode_sheet(sheet: Image.Image) -> bytes:
+    """Return a drawn sheet as PNG under 150 kB, in fewer colours where it takes that."""
     for colours in (None, 256, 128, 64, 32, 16, 8):
         image = sheet if colours is None else sheet.quantize(colours)
         buffer = io.BytesIO()
@@ -90,20 +98,25 @@ def _draw(tiles: Sequence[Tile]) -> Image.Image:
     height = max(MARGIN + rows * (side + CAPTION + MARGIN), 2 * MARGIN + query_side + CAPTION)
     sheet = Image.new("RGB", (WIDTH, height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    _draw_tile(sheet, draw, tiles[0], (MARGIN, MARGIN), query_side)
+    draw_tile(sheet, draw, tiles[0], (MARGIN, MARGIN), query_side)
     for number, tile in enumerate(rest):
         row, column = divmod(number, columns)
         corner = (grid_left + column * (side + MARGIN), MARGIN + row * (side + CAPTION + MARGIN))
-        _draw_tile(sheet, draw, tile, corner, side)
+        draw_tile(sheet, draw, tile, corner, side)
     return sheet
 
 
-def _draw_tile(
+def draw_tile(
     sheet: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, corner: tuple[int, int], side: int
 ) -> None:
+    """Draw a tile `side` pixels wide, and CAPTION higher, with its upper left corner there."""
     left, top = corner
-    picture = _thumbnail(tile.data, side)
-    sheet.paste(picture, (left + (side - picture.width) // 2, top + (side - picture.height) // 2))
+    if tile.sentence is None:
+        picture = _thumbnail(tile.data, side)
+        place = (left + (side - picture.width) // 2, top + (side - picture.height) // 2)
+        sheet.paste(picture, place)
+    else:
+        _write(draw, tile.sentence, corner, side)
     is_query = tile.subtitle == "the query"
     draw.rectangle(
         (left, top, left + side - 1, top + side - 1),
@@ -128,6 +141,42 @@ def _thumbnail(data: bytes | None, side: int) -> Image.Image:
         return Image.new("RGB", (side - 8, side - 8), FRAME)
 
 
+def _write(draw: ImageDraw.ImageDraw, text: str, corner: tuple[int, int], side: int) -> None:
+    """Write a sentence into a square, as large as it fits; a very long one is cut."""
+    width = side - 2 * MARGIN
+    for size in (34, 26, 20, 16):
+        font = ImageFont.load_default(size)
+        lines = _wrap(draw, text, font, width)
+        most = width // (size + 8)
+        if len(lines) <= most:
+            break
+    shown = [*lines[: most - 1], lines[most - 1] + "…"] if len(lines) > most else lines
+    top = corner[1] + (side - len(shown) * (size + 8)) // 2
+    for number, line in enumerate(shown):
+        left = corner[0] + (side - draw.textlength(line, font)) // 2
+        draw.text((left, top + number * (size + 8)), line, INK, font)
+
+
+def _wrap(
+    draw: ImageDraw.ImageDraw,
+    text: str,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    width: int,
+) -> list[str]:
+    lines = [""]
+    for word in _printable(text.replace("\n", " ")).split():
+        longer = f"{lines[-1]} {word}".strip()
+        if draw.textlength(longer, font) <= width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return [_fit(draw, line, font, width) for line in lines]
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 def _fit(
     draw: ImageDraw.ImageDraw,
     text: str,
@@ -135,7 +184,7 @@ def _fit(
     width: int,
 ) -> str:
     """Return the text on one line, its front cut where it is too long: names differ at the end."""
-    line = "".join(character if character.isprintable() else "?" for character in text)
+    line = _printable(text)
     shown = line
     while draw.textlength(shown, font) > width and len(line) > 1:
         line = line[max(1, len(line) // 16) :]

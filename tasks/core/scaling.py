@@ -1,0 +1,121 @@
+"""Make a picture ready to be sent: turned upright, and scaled to what the model sees of it."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from tasks.core.errors import UnreadablePicture
+from tasks.core.models import EmbeddingModel
+
+SIDE = 512
+"""Pixels: multimodalembedding@001 resizes to 512 x 512, so larger pictures buy nothing."""
+
+LONGEST_SIDE = 8 * SIDE
+MOST_FILE_BYTES = 200_000_000
+UPRIGHT = 1
+ORIENTATION = 0x0112
+"""The EXIF tag that says how the camera was held (EXIF 2.32, tag 274)."""
+
+# A JPEG with further pictures in it, as some cameras write them, is a JPEG to any reader.
+OTHER_NAMES = {"MPO": "JPEG"}
+
+# What Pillow's decoders raise on damaged files.
+DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+def read_picture(path: Path, model: EmbeddingModel) -> bytes:
+    """Return a file's picture, ready to be sent, as `prepare_picture` does.
+
+    Raises:
+        UnreadablePicture: the file cannot be read, or is no picture of the model's formats.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MOST_FILE_BYTES:
+            raise UnreadablePicture(
+                f"{path} has {size:,} bytes; at most {MOST_FILE_BYTES:,} are read. Scale it down."
+            )
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UnreadablePicture(
+            f"{path} cannot be read: {reason}. Give the path of a picture on this machine."
+        ) from error
+    return prepare_picture(data, str(path), model)
+
+
+def prepare_picture(data: bytes, name: str, model: EmbeddingModel) -> bytes:
+    """Return an encoded picture as it is sent: upright, and with no more pixels than are seen.
+
+    One that is upright and small already is sent as it is, byte for byte, so that a copy of an
+    image of the index has that image's vector. Others are scaled until the shorter side is 512
+    pixels, so that nothing the model would see is lost however it fits the picture into its
+    square, and sent as PNG.
+
+    Args:
+        data: the file's bytes.
+        name: what to call it in an error.
+        model: its formats are accepted; `max_bytes` bounds what is sent.
+
+    Raises:
+        UnreadablePicture: it is not a picture, or damaged, or of a format the model does not read.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            _check_format(image, name, model)
+            small = min(image.size) <= SIDE and max(image.size) <= LONGEST_SIDE
+            upright = image.getexif().get(ORIENTATION, UPRIGHT) == UPRIGHT
+            if small and upright and len(data) <= model.max_bytes:
+                image.load()
+                return data
+            return _encode(_scale(image))
+    except UnreadablePicture:
+        raise
+    except TOO_LARGE as error:
+        raise UnreadablePicture(f"{name} has too many pixels to decode safely: {error}") from error
+    except UnidentifiedImageError as error:
+        raise UnreadablePicture(f"{name} is not a picture. {_expected(model)}") from error
+    except DECODER_ERRORS as error:
+        raise UnreadablePicture(f"{name} is damaged: {error}. {_expected(model)}") from error
+
+
+def _check_format(image: Image.Image, name: str, model: EmbeddingModel) -> None:
+    found = OTHER_NAMES.get(image.format or "", image.format or "")
+    if Image.MIME.get(found) not in model.formats.values():
+        raise UnreadablePicture(
+            f"{name} is a {found} picture, which {model.name} does not read. {_expected(model)}"
+        )
+
+
+def _expected(model: EmbeddingModel) -> str:
+    return f"Give a {', '.join(sorted(model.formats))} file."
+
+
+def _scale(image: Image.Image) -> Image.Image:
+    share = min(1.0, SIDE / min(image.size), LONGEST_SIDE / max(image.size))
+    width, height = (max(1, round(share * side)) for side in image.size)
+    # JPEG alone can decode at a half, quarter or eighth of its size, and does so much faster.
+    image.draft(None, (2 * width, 2 * height))
+    picture = _eight_bits(image).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    exif = Image.Exif()
+    exif[ORIENTATION] = image.getexif().get(ORIENTATION, UPRIGHT)
+    picture.info["exif"] = exif.tobytes()
+    return ImageOps.exif_transpose(picture)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        # Pillow would cut 16 bits off at 255 instead of scaling them.
+        return image.convert("F").point(lambda value: value / 257).convert("L")
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _encode(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.info.pop("exif", None)
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

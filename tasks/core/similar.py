@@ -1,0 +1,189 @@
+"""Answer a question to an index: which of its images are nearest to what is shown or said?
+
+A question is embedded with the model and the dimension of the space that readers see, and compared
+with that space's vectors: never with another's.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.core.errors import EmptyIndex, UnknownIndex
+from tasks.core.links import object_link
+from tasks.core.neighbours import widen_search
+from tasks.core.postgres import Connection
+from tasks.core.queries import Query, embed_query, find_query
+from tasks.core.questions import FROM_L2, Question
+from tasks.core.searcher import Searcher
+from tasks.core.spaces import read_space, space_table
+from tasks.core.statements import sql
+from tasks.core.types import Space
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarImage:
+    """An image that a question found; rank 1 is the nearest.
+
+    `distance` is told in the question's metric; `link` is an address for a browser.
+    """
+
+    rank: int
+    bucket: str
+    image_id: str
+    distance: float
+    link: str
+
+    @property
+    def uri(self) -> str:
+        """The gs:// address."""
+        return f"gs://{self.bucket}/{self.image_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a question found, nearest first.
+
+    Attributes:
+        space: the embedding space that was asked.
+        uri: the gs:// address of the image that was asked with; None for a text, a file or bytes.
+        calls: answers of the model that this took, 0 or 1.
+        warnings: what the asker may not expect, a sentence each.
+    """
+
+    question: Question
+    space: Space
+    uri: str | None
+    neighbours: tuple[SimilarImage, ...]
+    calls: int
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LastListing:
+    """The last listing of an index: the run that made it, and of which bucket."""
+
+    run_id: int
+    bucket: str
+
+
+async def find_similar(searcher: Searcher, index: str, question: Question) -> Answer:
+    """Return the images of an index that are nearest to what a question shows or says.
+
+    The image that was asked with is left out. The search is exact or goes through the HNSW index,
+    as Postgres's planner finds right; where the index gives fewer rows than were asked for, the
+    search is repeated without it, so that `count` images come back whenever so many match.
+
+    `uploaded_after` is compared with the object's `updated` in the index's last listing: when it
+    was written, or its metadata changed. An image without one, because another bucket or prefix
+    was listed last, does not match; the answer's warnings count such images.
+
+    Raises:
+        UnknownIndex, EmptyIndex: there is nothing to ask.
+        UnknownImage: no image has that name, or no object that address.
+        UnreadablePicture: the file or the bytes are no picture that the model reads.
+        InvalidInput: images of several buckets have that name.
+        EmbeddingError: the model did not answer with a vector.
+        DatabaseError, StorageError: one of these did not answer.
+    """
+    async with searcher.database.connection() as connection:
+        space = await find_active_space(connection, index)
+        query = await find_query(connection, space, question)
+    if query is None:
+        # No connection is held while the model works.
+        query = await embed_query(searcher, space, question)
+    async with searcher.database.connection() as connection:
+        listing = await find_last_listing(connection, index)
+        rows = await _search(connection, space, query, question, listing)
+        undated = await _count_undated(connection, space, question, listing)
+    neighbours = tuple(
+        SimilarImage(
+            rank=rank,
+            bucket=row["bucket"],
+            image_id=row["image_id"],
+            distance=FROM_L2[question.metric](row["distance"]),
+            link=object_link(searcher.settings, row["bucket"], row["image_id"]),
+        )
+        for rank, row in enumerate(rows, start=1)
+    )
+    warnings = (*question.warnings, *_warn(question, len(rows), undated))
+    return Answer(question, space, query.uri, neighbours, query.calls, warnings)
+
+
+async def find_active_space(connection: Connection, index: str) -> Space:
+    """Return the space of an index that readers see.
+
+    Raises:
+        UnknownIndex: there is no such index, or nothing of it is published.
+        EmptyIndex: it has no row.
+    """
+    row = await connection.fetchrow(sql("select_shown_space"), index)
+    if row is None:
+        begun = await connection.fetchval(sql("select_is_begun"), index)
+        raise UnknownIndex(
+            f"Index {index!r} {'has not been published yet' if begun else 'does not exist'}."
+            " embed-images makes it from a bucket: check the name, or let that run to its end."
+        )
+    space = read_space(row)
+    if not await connection.fetchval(sql("select_has_rows", table=space_table(space))):
+        raise EmptyIndex(f"Index {index!r} holds no image. Run embed-images on a bucket with some.")
+    return space
+
+
+async def find_last_listing(connection: Connection, index: str) -> LastListing | None:
+    """Return the last listing of an index; None where there is none."""
+    row = await connection.fetchrow(sql("select_last_listing"), index)
+    return None if row is None else LastListing(row["run_id"], row["bucket"])
+
+
+async def _search(
+    connection: Connection,
+    space: Space,
+    query: Query,
+    question: Question,
+    listing: LastListing | None,
+) -> list[Any]:
+    """Return the nearest rows, at most `count`, without the image that was asked with."""
+    # One more than asked for: the image itself comes first.
+    wanted = question.count + (query.uri is not None)
+    arguments: list[Any] = [query.vector, wanted, question.prefix]
+    statement = "search"
+    if question.since is not None:
+        if listing is None:
+            return []
+        statement = "search_uploaded"
+        arguments += [listing.run_id, listing.bucket, question.since]
+    text = sql(statement, table=space_table(space))
+    async with connection.transaction():
+        await widen_search(connection, wanted)
+        # The filters' selectivity decides whether the index serves: the plan must see the values.
+        await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+        rows = await connection.fetch(text, *arguments)
+        if len(rows) < wanted:
+            # An index scan ends after hnsw.max_scan_tuples; HNSW allows no other kind of scan.
+            await connection.execute("SET LOCAL enable_indexscan = off")
+            rows = await connection.fetch(text, *arguments)
+    return [row for row in rows if f"gs://{row['bucket']}/{row['image_id']}" != query.uri][
+        : question.count
+    ]
+
+
+async def _count_undated(
+    connection: Connection, space: Space, question: Question, listing: LastListing | None
+) -> int:
+    """Return how many images of the prefix no listing dates, where a date was asked for."""
+    if question.since is None:
+        return 0
+    run_id, bucket = (listing.run_id, listing.bucket) if listing else (0, "")
+    statement = sql("count_undated", table=space_table(space))
+    return int(await connection.fetchval(statement, question.prefix, run_id, bucket))
+
+
+def _warn(question: Question, found: int, undated: int) -> list[str]:
+    warnings = []
+    if found < question.count:
+        warnings.append(f"{found} images match; {question.count} were asked for.")
+    if undated:
+        warnings.append(
+            f"{undated:,} images have no known upload date, because the last listing was of another"
+            " bucket or prefix; they were left out."
+        )
+    return warnings

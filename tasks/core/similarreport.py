@@ -1,0 +1,148 @@
+"""Show an answer: as a picture, as a page with links, and as JSON for programs."""
+
+import asyncio
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from tasks.core.concurrency import for_each
+from tasks.core.errors import ArtifactError, ImageGone, StorageError
+from tasks.core.gcs import download
+from tasks.core.markdown import code
+from tasks.core.pictures import MOST_NEIGHBOURS, Tile, as_data_uri, compose_sheet
+from tasks.core.questions import Question, parse_uri
+from tasks.core.searcher import Searcher, open_searcher
+from tasks.core.settings import Settings
+from tasks.core.similar import Answer, SimilarImage, find_similar
+
+DOWNLOADS_AT_ONCE = 5
+
+MEASURES = {
+    "l2": "L2 distance",
+    "cosine": "cosine distance",
+    "inner_product": "inner product",
+}
+
+
+async def answer_with_picture(
+    settings: Settings, index: str, question: Question
+) -> tuple[Answer, Path]:
+    """Return the answer to a question, and where its contact sheet was written.
+
+    Raises:
+        BirdwalkError: as find_similar.
+        ArtifactError: the sheet cannot be written.
+    """
+    async with open_searcher(settings) as searcher:
+        answer = await find_similar(searcher, index, question)
+        png = await draw_answer(searcher, answer)
+    path = sheet_path(settings, index, question)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png)
+    except OSError as error:
+        raise ArtifactError(f"Cannot write {path}: {error.strerror}.") from error
+    return answer, path
+
+
+def sheet_path(settings: Settings, index: str, question: Question) -> Path:
+    """Return where the sheet of a question goes: asking it again overwrites it."""
+    asked = repr((index, question, question.data)).encode("utf-8", "surrogatepass")
+    name = f"{hashlib.sha256(asked).hexdigest()[:16]}.png"
+    return settings.data_directory / "similar-images" / name
+
+
+async def draw_answer(searcher: Searcher, answer: Answer) -> bytes:
+    """Return the contact sheet as PNG: the question, then up to 20 neighbours."""
+
+    async def tile(neighbour: SimilarImage) -> Tile:
+        data = await read_object(searcher, neighbour.bucket, neighbour.image_id)
+        return Tile(neighbour.image_id, _caption(answer, neighbour), data)
+
+    query = await _query_tile(searcher, answer)
+    shown = answer.neighbours[:MOST_NEIGHBOURS]
+    tiles = await for_each(shown, tile, DOWNLOADS_AT_ONCE)
+    return await asyncio.to_thread(compose_sheet, [query, *tiles])
+
+
+async def read_object(searcher: Searcher, bucket: str, name: str) -> bytes | None:
+    """Return an object's bytes for a picture; None where it cannot be read."""
+    try:
+        return await download(searcher.storage(), bucket, name)
+    except (ImageGone, StorageError):
+        # A sheet with a blank tile is worth more than no sheet.
+        return None
+
+
+def _caption(answer: Answer, neighbour: SimilarImage) -> str:
+    measure = "product" if answer.question.metric == "inner_product" else "distance"
+    return f"{neighbour.rank}.  {measure} {neighbour.distance:.3f}"
+
+
+async def _query_tile(searcher: Searcher, answer: Answer) -> Tile:
+    question = answer.question
+    data = question.data
+    if question.text is not None:
+        return Tile("", "the query", None, sentence=question.label)
+    if question.file is not None:
+        data = await asyncio.to_thread(question.file.read_bytes)
+    elif answer.uri is not None:
+        data = await read_object(searcher, *parse_uri(answer.uri))
+    return Tile(question.label, "the query", data)
+
+
+def answer_markdown(answer: Answer, png: bytes) -> str:
+    """Return the sheet and a table of ranks, linked names and distances as markdown."""
+    rows = "\n".join(
+        f"| {neighbour.rank} | [{code(neighbour.image_id)}]({neighbour.link}) |"
+        f" {neighbour.distance:.4f} |"
+        for neighbour in answer.neighbours
+    )
+    space = answer.space
+    warnings = "".join(f"> {warning}\n\n" for warning in answer.warnings)
+    return (
+        f"# Nearest to {code(answer.question.label)}\n\n{warnings}"
+        f"![The question and the nearest images]({as_data_uri(png)})\n\n"
+        f"| rank | image | {MEASURES[answer.question.metric]} |\n| --- | --- | --- |\n{rows}\n\n"
+        f"Asked of {code(space.index)}, space {space.space_id}: {code(space.model)},"
+        f" {space.dimension} dimensions; {answer.calls} calls of the model.\n"
+    )
+
+
+def answer_json(answer: Answer, picture: Path | None, run_url: str | None) -> dict[str, Any]:
+    """Return the answer as what json.dumps takes."""
+    question, space = answer.question, answer.space
+    return {
+        "question": {
+            "image_id": question.image_id,
+            "uri": question.uri,
+            "file": None if question.file is None else str(question.file),
+            "text": question.text,
+            "count": question.count,
+            "metric": question.metric,
+            "prefix": question.prefix,
+            "uploaded_after": question.since.isoformat() if question.since else None,
+        },
+        "space": {
+            "index": space.index,
+            "space_id": space.space_id,
+            "model": space.model,
+            "dimension": space.dimension,
+            "preprocessing": space.preprocessing,
+        },
+        "neighbours": [
+            {
+                "rank": neighbour.rank,
+                "image_id": neighbour.image_id,
+                "bucket": neighbour.bucket,
+                "uri": neighbour.uri,
+                "distance": neighbour.distance,
+                "link": neighbour.link,
+            }
+            for neighbour in answer.neighbours
+        ],
+        "calls": answer.calls,
+        "warnings": list(answer.warnings),
+        "picture": None if picture is None else str(picture),
+        "run": run_url,
+    }

@@ -1,0 +1,2 @@
+-- Whether a space has any vector.
+SELECT EXISTS (SELECT FROM {table})
