@@ -1,0 +1,42 @@
+"""Find the images of an index that are almost the same."""
+
+from typing import Annotated
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+from pydantic import Field
+
+from flows.command_line import run_flow_from_command_line
+from tasks.similar import DuplicatesReport, search_duplicates
+
+
+@flow(
+    name="find-duplicates",
+    flow_run_name="duplicates in {index}",
+    description="Groups the images of an index that are almost the same.",
+)
+async def find_duplicates(
+    *,
+    index: Annotated[str, Field(min_length=1, max_length=63)] = "image_embeddings",
+    distance: Annotated[float, Field(ge=0, le=2)] = 0.1,
+    prefix: Annotated[str, Field(max_length=1024)] = "",
+) -> State[DuplicatesReport]:
+    """Search for every image of an index, and group those within a distance; no model is called.
+
+    Args:
+        index: Name of the view that readers query.
+        distance: L2 distance up to which two images are duplicates; 0 is the very same vector.
+        prefix: Only images whose name begins with this.
+    """
+    report = await search_duplicates(index, distance, prefix)
+    return Completed(message=report.sentence, data=report)
+
+
+def show_duplicates(report: DuplicatesReport) -> None:
+    """Print what was found, and where it is listed."""
+    print(f"{report.sentence}\nAll groups: {report.csv}")
+
+
+if __name__ == "__main__":
+    run_flow_from_command_line(find_duplicates, show_duplicates)

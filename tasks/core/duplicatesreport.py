@@ -1,0 +1,107 @@
+"""Show groups of duplicates: a picture and a page of the largest, and a CSV of all."""
+
+import asyncio
+import csv
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from tasks.core.concurrency import for_each
+from tasks.core.duplicates import DuplicateGroup, Duplicates, StoredImage
+from tasks.core.errors import ArtifactError
+from tasks.core.links import object_link
+from tasks.core.markdown import code
+from tasks.core.pictures import (
+    CAPTION,
+    MARGIN,
+    PAPER,
+    WIDTH,
+    Tile,
+    as_data_uri,
+    draw_tile,
+    encode_sheet,
+)
+from tasks.core.searcher import Searcher
+from tasks.core.settings import Settings
+from tasks.core.similarreport import DOWNLOADS_AT_ONCE, read_object
+
+GROUPS_DRAWN = 8
+GROUPS_LISTED = 50
+IMAGES_OF_A_GROUP = 6
+SIDE = (WIDTH - MARGIN) // IMAGES_OF_A_GROUP - MARGIN
+
+
+async def draw_duplicates(searcher: Searcher, found: Duplicates) -> bytes:
+    """Return a PNG of the first groups, one a row, with the first images of each."""
+    rows = [await _tiles(searcher, group) for group in found.groups[:GROUPS_DRAWN]]
+    return await asyncio.to_thread(_compose, rows)
+
+
+async def _tiles(searcher: Searcher, group: DuplicateGroup) -> list[Tile]:
+    async def tile(image: StoredImage) -> Tile:
+        return Tile(image.image_id, "", await read_object(searcher, image.bucket, image.image_id))
+
+    tiles = await for_each(group.images[:IMAGES_OF_A_GROUP], tile, DOWNLOADS_AT_ONCE)
+    caption = f"{len(group.images)} images"
+    return [Tile(tiles[0].title, caption, tiles[0].data), *tiles[1:]]
+
+
+def _compose(rows: list[list[Tile]]) -> bytes:
+    step = SIDE + CAPTION + MARGIN
+    sheet = Image.new("RGB", (WIDTH, MARGIN + max(1, len(rows)) * step), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for row, tiles in enumerate(rows):
+        for column, tile in enumerate(tiles):
+            corner = (MARGIN + column * (SIDE + MARGIN), MARGIN + row * step)
+            draw_tile(sheet, draw, tile, corner, SIDE)
+    return encode_sheet(sheet)
+
+
+def duplicates_sentence(found: Duplicates) -> str:
+    """Return the outcome in a line."""
+    return (
+        f"{len(found.groups):,} groups of {found.images:,} images within an L2 distance of"
+        f" {found.distance:g}: {found.spare:,} could go."
+    )
+
+
+def duplicates_markdown(settings: Settings, found: Duplicates, png: bytes, path: Path) -> str:
+    """Return the picture and a table of the first groups, with links, as markdown."""
+    rows = "\n".join(
+        f"| {number} | {len(group.images):,} | {group.distance:.4f} | {_linked(settings, group)} |"
+        for number, group in enumerate(found.groups[:GROUPS_LISTED], start=1)
+    )
+    picture = f"![The largest groups]({as_data_uri(png)})\n\n" if found.groups else ""
+    return (
+        f"# Duplicates in {code(found.space.index)}\n\n{duplicates_sentence(found)}\n\n{picture}"
+        f"| group | images | farthest pair | such as |\n| --- | --- | --- | --- |\n{rows}\n\n"
+        f"All groups: {code(str(path))}\n"
+    )
+
+
+def _linked(settings: Settings, group: DuplicateGroup) -> str:
+    names = [
+        f"[{code(image.image_id)}]({object_link(settings, *image)})"
+        for image in group.images[:IMAGES_OF_A_GROUP]
+    ]
+    left = len(group.images) - len(names)
+    return ", ".join(names) + (f" and {left:,} more" if left else "")
+
+
+def write_duplicates(settings: Settings, found: Duplicates) -> Path:
+    """Write all groups as CSV with the columns group, bucket, image_id; return its path.
+
+    Raises:
+        ArtifactError: the file cannot be written.
+    """
+    path = settings.data_directory / "duplicates" / f"space-{found.space.space_id}.csv"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("group", "bucket", "image_id"))
+            for number, group in enumerate(found.groups, start=1):
+                writer.writerows((number, *image) for image in group.images)
+    except OSError as error:
+        raise ArtifactError(f"Cannot write {path}: {error.strerror}.") from error
+    return path
