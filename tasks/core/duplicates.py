@@ -78,7 +78,7 @@ async def find_duplicates(
 
     Raises:
         InvalidInput: the distance cannot be one.
-        UnknownIndex, EmptyIndex: there is nothing to search.
+        UnknownIndex: there is nothing to search.
         DatabaseError: Postgres did not answer.
     """
     if not 0 <= distance <= FARTHEST:

@@ -59,10 +59,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class LastListing:
-    """The last listing of an index: the run that made it, and of which bucket."""
+    """The last listing of an index: the run that made it, of which bucket, whether to its end."""
 
     run_id: int
     bucket: str
+    whole: bool
 
 
 async def find_similar(searcher: Searcher, index: str, question: Question) -> Answer:
@@ -86,6 +87,7 @@ async def find_similar(searcher: Searcher, index: str, question: Question) -> An
     """
     async with searcher.database.connection() as connection:
         space = await find_active_space(connection, index)
+        await _refuse_empty(connection, space)
         query = await find_query(connection, space, question)
     if query is None:
         # No connection is held while the model works.
@@ -113,7 +115,6 @@ async def find_active_space(connection: Connection, index: str) -> Space:
 
     Raises:
         UnknownIndex: there is no such index, or nothing of it is published.
-        EmptyIndex: it has no row.
     """
     row = await connection.fetchrow(sql("select_shown_space"), index)
     if row is None:
@@ -122,16 +123,20 @@ async def find_active_space(connection: Connection, index: str) -> Space:
             f"Index {index!r} {'has not been published yet' if begun else 'does not exist'}."
             " embed-images makes it from a bucket: check the name, or let that run to its end."
         )
-    space = read_space(row)
+    return read_space(row)
+
+
+async def _refuse_empty(connection: Connection, space: Space) -> None:
     if not await connection.fetchval(sql("select_has_rows", table=space_table(space))):
-        raise EmptyIndex(f"Index {index!r} holds no image. Run embed-images on a bucket with some.")
-    return space
+        raise EmptyIndex(
+            f"Index {space.index!r} holds no image. Run embed-images on a bucket with some."
+        )
 
 
 async def find_last_listing(connection: Connection, index: str) -> LastListing | None:
     """Return the last listing of an index; None where there is none."""
     row = await connection.fetchrow(sql("select_last_listing"), index)
-    return None if row is None else LastListing(row["run_id"], row["bucket"])
+    return None if row is None else LastListing(row["run_id"], row["bucket"], row["whole"])
 
 
 async def _search(

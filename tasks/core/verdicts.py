@@ -7,21 +7,16 @@ import numpy as np
 
 from tasks.core.csvfile import read_part
 from tasks.core.errors import GateFailed
-from tasks.core.hnsw import has_hnsw
 from tasks.core.markdown import codes
-from tasks.core.neighbours import nearest, nearest_exact, nearest_to_image
+from tasks.core.neighbours import nearest, nearest_to_image
 from tasks.core.postgres import Connection
+from tasks.core.recall import SAME_PLACE, SAMPLED_ROWS, check_recall, sample_rows
 from tasks.core.run import Run
 from tasks.core.spaces import find_space, space_table
 from tasks.core.statements import sql
 from tasks.core.types import Check, Neighbour, Space, Vector, Verdict
 
-SAMPLED_ROWS = 20
 SAMPLED_PARTS = 5
-RECALL_NEIGHBOURS = 10
-LEAST_RECALL = 0.95
-SAME_PLACE = 1e-3
-"""L2 distance under which two unit vectors of float32 are the same: rounding stays far below."""
 
 
 async def verify(run: Run) -> Verdict:
@@ -36,8 +31,8 @@ async def verify(run: Run) -> Verdict:
     with run.timed("verify"):
         space = await find_space(run)
         async with run.database.connection() as connection:
-            sample = await _sample(connection, run, space)
-            recall, recall_check = await _check_recall(connection, space, sample)
+            sample = await sample_rows(connection, space, run.run_id)
+            recall, recall_check = await check_recall(connection, space, sample)
             checks = (
                 *await _check_completeness(connection, run, space),
                 await _check_vectors(connection, run, space),
@@ -95,17 +90,6 @@ async def _ask(
     if query is None:
         return []
     return await nearest_to_image(connection, run, space, query, run.options.neighbours)
-
-
-async def _sample(connection: Connection, run: Run, space: Space) -> list[tuple[str, Vector]]:
-    table = space_table(space)
-    rows = await connection.fetchval(sql("count_rows", table=table))
-    # Pages are drawn, not rows: ask for more than needed, since a draw of pages varies.
-    percent = min(100.0, 100.0 * 50 * SAMPLED_ROWS / max(rows, 1))
-    drawn = await connection.fetch(
-        sql("sample_rows", table=table), percent, run.run_id, SAMPLED_ROWS
-    )
-    return [(row["image_id"], row["embedding"].to_numpy()) for row in drawn]
 
 
 async def _check_completeness(
@@ -187,21 +171,3 @@ async def _check_self_neighbours(
             lost.append(image_id)
     found_text = f"{len(sample) - len(lost)} of {len(sample)} sampled are"
     return Check("images are their own nearest", not lost, found_text, tuple(lost[:5]))
-
-
-async def _check_recall(
-    connection: Connection, space: Space, sample: list[tuple[str, Vector]]
-) -> tuple[float | None, Check]:
-    claim = f"recall@{RECALL_NEIGHBOURS} of the index is at least {LEAST_RECALL:.2f}"
-    if not await has_hnsw(connection, space):
-        return None, Check(claim, passed=True, found="no index: searches are exact")
-    hits = wanted = 0
-    for _, vector in sample:
-        exact = await nearest_exact(connection, space, vector, RECALL_NEIGHBOURS)
-        found = await nearest(connection, space, vector, RECALL_NEIGHBOURS)
-        # By distance, not by name: equally near images may come in any order.
-        farthest = exact[-1].distance + SAME_PLACE
-        hits += sum(neighbour.distance <= farthest for neighbour in found)
-        wanted += len(exact)
-    recall = hits / wanted if wanted else 0.0
-    return recall, Check(claim, recall >= LEAST_RECALL, f"recall {recall:.3f}")

@@ -1,0 +1,205 @@
+"""Look at an index from outside: is it as its bucket was listed, recently, and does it answer?"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from tasks.core.errors import IndexDrifted
+from tasks.core.hnsw import OPERATOR_CLASS, ROWS_THAT_PAY
+from tasks.core.postgres import Connection, Database
+from tasks.core.recall import check_recall, sample_rows
+from tasks.core.rollback import SpaceReport, list_spaces
+from tasks.core.similar import find_active_space, find_last_listing
+from tasks.core.spaces import space_table
+from tasks.core.statements import sql
+from tasks.core.types import Check, Space
+
+DRIFT = "few images are missing, outdated or gone"
+AGE = "every bucket was listed lately"
+SEARCH = "the search index is there and valid"
+
+
+@dataclass(frozen=True, slots=True)
+class HealthLimits:
+    """What an index may come to before it counts as drifted.
+
+    Attributes:
+        drift: share of the last listing that may be missing, outdated or gone.
+        listing_hours: age that the listing of any of its buckets may have.
+    """
+
+    drift: float = 0.01
+    listing_hours: float = 36.0
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceHealth:
+    """A space of an index: how it compares with the last listing, and what it takes on disk.
+
+    `index_bytes` is of all its indexes; `dead_rows` are Postgres's estimate of what VACUUM frees.
+    """
+
+    report: SpaceReport
+    table_bytes: int
+    index_bytes: int
+    dead_rows: int
+    approximate: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A bucket and prefix that the index has rows of, and when it was last listed and synced."""
+
+    bucket: str
+    prefix: str
+    listed_at: datetime | None
+    synced_at: datetime | None
+
+    @property
+    def uri(self) -> str:
+        """The gs:// address of the part of the bucket."""
+        return f"gs://{self.bucket}/{self.prefix}"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexHealth:
+    """What was found about an index.
+
+    Attributes:
+        held_by: the run that is changing it right now; drift is not judged then.
+        recall: of the shown space's approximate index, now; None without one.
+        sources: the one listed longest ago first.
+    """
+
+    space: Space
+    checked_at: datetime
+    held_by: str | None
+    spaces: tuple[SpaceHealth, ...]
+    sources: tuple[Source, ...]
+    recall: float | None
+    checks: tuple[Check, ...]
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """The checks that did not hold."""
+        return tuple(check for check in self.checks if not check.passed)
+
+
+async def check_index(database: Database, index: str, limits: HealthLimits) -> IndexHealth:
+    """Return what there is to know about an index, whether its checks held or not.
+
+    Nothing is called and nothing is listed: the index is compared with its last listing, and the
+    age of that is judged beside it.
+
+    Raises:
+        UnknownIndex: there is no such index, or nothing of it is published.
+        DatabaseError: Postgres did not answer.
+    """
+    now = datetime.now(UTC)
+    reports = await list_spaces(database, index)
+    async with database.connection() as connection:
+        space = await find_active_space(connection, index)
+        spaces = tuple([await _look_at(connection, report) for report in reports])
+        shown = next(found for found in spaces if found.report.space.space_id == space.space_id)
+        holder = await connection.fetchrow(sql("select_holder"), index)
+        held_by = None if holder is None else str(holder["application_name"])
+        sources = await _find_sources(connection, space)
+        listing = await find_last_listing(connection, index)
+        # Another sample every day.
+        sample = await sample_rows(connection, space, now.toordinal())
+        recall, recall_check = await check_recall(connection, space, sample)
+    whole = listing is not None and listing.whole
+    checks = (
+        _check_drift(shown.report, limits, held_by, whole=whole),
+        _check_age(sources, limits, now),
+        _check_search(shown, held_by),
+        recall_check,
+    )
+    return IndexHealth(space, now, held_by, spaces, sources, recall, checks)
+
+
+def refuse_drifted(health: IndexHealth) -> None:
+    """Let a healthy index pass.
+
+    Raises:
+        IndexDrifted: a check did not hold; the message names it.
+    """
+    if not health.failed:
+        return
+    found = "; ".join(f"{check.name}: {check.found}" for check in health.failed)
+    stale = " or ".join(source.uri for source in health.sources[:1])
+    space = health.space
+    raise IndexDrifted(
+        f"Index {space.index!r} is not in order: {found}. Run embed-images"
+        f"{f' on {stale}' if stale else ''} with index {space.index}, model {space.model} and"
+        f" dimension {space.dimension}: it brings the index up to date and rebuilds what is broken."
+    )
+
+
+async def _look_at(connection: Connection, report: SpaceReport) -> SpaceHealth:
+    table = str(space_table(report.space))
+    sizes = await connection.fetchrow(sql("select_sizes"), table)
+    found = await connection.fetch(sql("select_hnsw"), table)
+    approximate = tuple(
+        "valid" if row["valid"] and row["opclass"] == OPERATOR_CLASS else f"unusable: {row['name']}"
+        for row in found
+    )
+    return SpaceHealth(report, **sizes, approximate=approximate)
+
+
+async def _find_sources(connection: Connection, space: Space) -> tuple[Source, ...]:
+    rows = await connection.fetch(
+        sql("select_sources", table=space_table(space)),
+        space.index,
+        space.model,
+        space.dimension,
+        space.preprocessing,
+    )
+    return tuple(Source(**row) for row in rows)
+
+
+def _check_drift(
+    report: SpaceReport, limits: HealthLimits, held_by: str | None, *, whole: bool
+) -> Check:
+    # A listing that was cut short says nothing of what is not in it.
+    gone = report.gone if whole else 0
+    share = (report.missing + report.outdated + gone) / max(report.listed, 1)
+    found = (
+        f"{report.missing:,} missing, {report.outdated:,} outdated, {gone:,} gone of"
+        f" {report.listed:,} listed: {share:.1%}, at most {limits.drift:.1%} may be"
+    )
+    if held_by is not None:
+        return Check(DRIFT, passed=True, found=f"not judged, {held_by} is at work; {found}")
+    return Check(DRIFT, share <= limits.drift, found)
+
+
+def _check_age(sources: tuple[Source, ...], limits: HealthLimits, now: datetime) -> Check:
+    oldest = timedelta(hours=limits.listing_hours)
+    late = [
+        source for source in sources if source.listed_at is None or now - source.listed_at > oldest
+    ]
+    found = f"{len(late)} of {len(sources)} not within {limits.listing_hours:g} hours"
+    if late:
+        found += f", such as {late[0].uri} ({age(late[0].listed_at, now)})"
+    return Check(AGE, not late, found, tuple(source.uri for source in late[:5]))
+
+
+def _check_search(shown: SpaceHealth, held_by: str | None) -> Check:
+    rows = shown.report.rows
+    unusable = [state for state in shown.approximate if state != "valid"]
+    if held_by is not None:
+        return Check(SEARCH, passed=True, found=f"not judged, {held_by} is at work")
+    if unusable:
+        return Check(SEARCH, passed=False, found=", ".join(unusable))
+    if not shown.approximate and rows >= ROWS_THAT_PAY:
+        found = f"none over {rows:,} rows: every search reads them all"
+        return Check(SEARCH, passed=False, found=found)
+    found = "valid" if shown.approximate else f"none needed over {rows:,} rows"
+    return Check(SEARCH, passed=True, found=found)
+
+
+def age(moment: datetime | None, now: datetime) -> str:
+    """Return how long ago a moment was, in words."""
+    if moment is None:
+        return "never"
+    hours = (now - moment).total_seconds() / 3600
+    return f"{hours:,.1f} h ago" if hours < 48 else f"{hours / 24:,.0f} days ago"  # noqa: PLR2004 - two days
