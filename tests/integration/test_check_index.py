@@ -1,0 +1,142 @@
+"""The health check sees each way in which an index can drift from its bucket, and names it."""
+
+import pytest
+
+from tasks.core.errors import IndexDrifted, UnknownIndex
+from tasks.core.health import (
+    AGE,
+    DRIFT,
+    SEARCH,
+    HealthLimits,
+    IndexHealth,
+    check_index,
+    refuse_drifted,
+)
+from tasks.core.holds import IndexHold
+from tasks.core.postgres import open_database
+from tasks.core.run import open_run
+from tasks.core.settings import Settings
+from tasks.core.spaces import publish
+from tests.support.buckets import LocalBucket
+from tests.support.databases import execute
+from tests.support.sync import options, sync
+from tests.support.vectors import fill_space, uniform
+
+INDEX = "image_embeddings"
+RECALL = "recall@10 of the index is at least 0.95"
+TABLE = "birdwalk.space_1"
+
+FAULTS = {
+    "rows are missing": (f"DELETE FROM {TABLE} WHERE image_id < '0003'", DRIFT),  # noqa: S608 - a name of ours
+    "rows are outdated": (f"UPDATE {TABLE} SET generation = 1 WHERE image_id < '0003'", DRIFT),  # noqa: S608 - same
+    "rows are gone": ("DELETE FROM birdwalk.objects WHERE image_id < '0003'", DRIFT),
+    "the listing is old": (
+        "UPDATE birdwalk.runs SET started_at = started_at - interval '37 hours'",
+        AGE,
+    ),
+    "the index is invalid": (
+        f"CREATE INDEX x ON {TABLE} USING hnsw (embedding vector_l2_ops);"
+        " UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'birdwalk.x'::regclass",
+        SEARCH,
+    ),
+    "the index is of another operator": (
+        f"CREATE INDEX x ON {TABLE} USING hnsw (embedding vector_cosine_ops)",
+        SEARCH,
+    ),
+}
+
+
+async def check(settings: Settings, limits: HealthLimits | None = None) -> IndexHealth:
+    async with open_database(settings) as database:
+        return await check_index(database, INDEX, limits or HealthLimits())
+
+
+def failed(health: IndexHealth) -> list[str]:
+    return [check.name for check in health.failed]
+
+
+async def test_an_index_fresh_from_a_sync_is_in_order(
+    settings: Settings, bucket: LocalBucket
+) -> None:
+    bucket.put_pictures(20)
+    bucket.put("broken.png", b"not a picture")
+    await sync(settings, bucket.name)
+    health = await check(settings)
+    assert failed(health) == []
+    refuse_drifted(health)
+    [space] = health.spaces
+    assert (space.report.rows, space.report.missing) == (20, 0)
+    assert space.table_bytes > 20 * 4 * 128
+    [source] = health.sources
+    assert source.uri == f"gs://{bucket.name}/"
+    assert source.synced_at is not None
+    assert source.listed_at is not None
+    assert source.listed_at <= source.synced_at
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_each_fault_fails_its_check_and_no_other(
+    settings: Settings, bucket: LocalBucket, url: str, fault: str
+) -> None:
+    bucket.put_pictures(20)
+    await sync(settings, bucket.name)
+    tampering, seen = FAULTS[fault]
+    await execute(url, tampering)
+    health = await check(settings)
+    assert failed(health) == [seen]
+    with pytest.raises(IndexDrifted, match=rf"{seen}: .*Run embed-images on gs://{bucket.name}/"):
+        refuse_drifted(health)
+    assert failed(await check(settings, HealthLimits(drift=0.2, listing_hours=48))) == (
+        [SEARCH] if seen == SEARCH else []
+    )
+
+
+async def test_a_source_is_as_old_as_the_last_listing_that_covered_it(
+    settings: Settings, bucket: LocalBucket, url: str
+) -> None:
+    bucket.put_pictures(2, "birds/")
+    bucket.put_pictures(2, "planes/")
+    await sync(settings, bucket.name, prefix="birds/")
+    await execute(url, "UPDATE birdwalk.runs SET started_at = started_at - interval '9 days'")
+    await sync(settings, bucket.name, prefix="planes/")
+    health = await check(settings)
+    assert failed(health) == [AGE]
+    assert health.failed[0].examples == (f"gs://{bucket.name}/birds/",)
+    await sync(settings, bucket.name)
+    assert failed(await check(settings)) == []
+
+
+async def test_low_recall_fails(settings: Settings, url: str) -> None:
+    async with open_run(options("synthetic"), settings, "test") as run:
+        await fill_space(run, uniform(3_000, 128))
+        await execute(
+            url,
+            f"CREATE INDEX ON {TABLE} USING hnsw (embedding vector_l2_ops)"
+            " WITH (m = 2, ef_construction = 4)",
+        )
+        await publish(run)
+    health = await check(settings)
+    assert failed(health) == [RECALL]
+    assert health.recall is not None
+    assert health.recall < 0.95
+
+
+async def test_an_index_that_a_run_holds_is_shown_but_its_drift_is_not_judged(
+    settings: Settings, bucket: LocalBucket, url: str
+) -> None:
+    bucket.put_pictures(3)
+    await sync(settings, bucket.name)
+    await execute(url, FAULTS["rows are missing"][0])
+    async with open_database(settings) as database:
+        hold = IndexHold(database, INDEX, "birdwalk the nightly run")
+        await hold.take()
+        health = await check(settings)
+        await hold.release()
+    assert failed(health) == []
+    assert health.held_by == "birdwalk the nightly run"
+    assert failed(await check(settings)) == [DRIFT]
+
+
+async def test_an_index_that_does_not_exist_is_said(settings: Settings) -> None:
+    with pytest.raises(UnknownIndex, match="'image_embeddings' does not exist"):
+        await check(settings)
