@@ -95,9 +95,9 @@ async def check_index(database: Database, index: str, limits: HealthLimits) -> I
         DatabaseError: Postgres did not answer.
     """
     now = datetime.now(UTC)
-    reports = await list_spaces(database, index)
     async with database.connection() as connection:
         space = await find_active_space(connection, index)
+        reports = await list_spaces(database, index)
         spaces = tuple([await _look_at(connection, report) for report in reports])
         shown = next(found for found in spaces if found.report.space.space_id == space.space_id)
         holder = await connection.fetchrow(sql("select_holder"), index)

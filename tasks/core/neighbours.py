@@ -10,6 +10,9 @@ from tasks.core.types import Neighbour, Space, Vector
 EF_SEARCH = 100
 """How many candidates the approximate search keeps; 40, the default, loses recall at 1M rows."""
 
+FILTERED_EF_SEARCH = 400
+"""With 100, one row in 20 was missed where a filter let 3% of 20,000 rows pass; now one in 100."""
+
 
 async def find_vector(connection: Connection, run: Run, space: Space, image_id: str) -> Vector:
     """Return an image's stored vector.
@@ -31,12 +34,18 @@ async def find_vector(connection: Connection, run: Run, space: Space, image_id: 
     return vector
 
 
-async def widen_search(connection: Connection, count: int) -> None:
-    """Let searches of this transaction through an index find `count` rows, filtered or not."""
+async def widen_search(connection: Connection, count: int, *, filtered: bool = False) -> None:
+    """Let the searches of this transaction find `count` rows through an index.
+
+    A scan goes on until so many rows pass the filter. Filtered rows come almost in order, and are
+    to be sorted: pgvector's strict_order would leave out those that it finds late.
+    """
+    least = FILTERED_EF_SEARCH if filtered else EF_SEARCH
     await connection.execute(
         "SELECT set_config('hnsw.ef_search', $1, true),"
-        " set_config('hnsw.iterative_scan', 'strict_order', true)",
-        str(min(1000, max(EF_SEARCH, 2 * count))),
+        " set_config('hnsw.iterative_scan', $2, true)",
+        str(min(1000, max(least, 2 * count))),
+        "relaxed_order" if filtered else "strict_order",
     )
 
 

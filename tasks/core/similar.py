@@ -18,6 +18,10 @@ from tasks.core.spaces import read_space, space_table
 from tasks.core.statements import sql
 from tasks.core.types import Space
 
+OVERSAMPLING = 4
+"""Candidates a wanted row behind a filter: the index gives them only almost in order, and a narrow
+filter is left to an exact search the sooner."""
+
 
 @dataclass(frozen=True, slots=True)
 class SimilarImage:
@@ -149,7 +153,9 @@ async def _search(
     """Return the nearest rows, at most `count`, without the image that was asked with."""
     # One more than asked for: the image itself comes first.
     wanted = question.count + (query.uri is not None)
-    arguments: list[Any] = [query.vector, wanted, question.prefix]
+    filtered = bool(question.prefix) or question.since is not None
+    candidates = OVERSAMPLING * wanted if filtered else wanted
+    arguments: list[Any] = [query.vector, wanted, question.prefix, candidates]
     statement = "search"
     if question.since is not None:
         if listing is None:
@@ -158,7 +164,7 @@ async def _search(
         arguments += [listing.run_id, listing.bucket, question.since]
     text = sql(statement, table=space_table(space))
     async with connection.transaction():
-        await widen_search(connection, wanted)
+        await widen_search(connection, candidates, filtered=filtered)
         # The filters' selectivity decides whether the index serves: the plan must see the values.
         await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
         rows = await connection.fetch(text, *arguments)

@@ -24,23 +24,24 @@ from tests.support.vectors import fill_space, uniform
 
 INDEX = "image_embeddings"
 RECALL = "recall@10 of the index is at least 0.95"
-TABLE = "birdwalk.space_1"
-
+INVALIDATE = """
+    CREATE INDEX x ON birdwalk.space_1 USING hnsw (embedding vector_l2_ops);
+    UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'birdwalk.x'::regclass
+"""
 FAULTS = {
-    "rows are missing": (f"DELETE FROM {TABLE} WHERE image_id < '0003'", DRIFT),  # noqa: S608 - a name of ours
-    "rows are outdated": (f"UPDATE {TABLE} SET generation = 1 WHERE image_id < '0003'", DRIFT),  # noqa: S608 - same
+    "rows are missing": ("DELETE FROM birdwalk.space_1 WHERE image_id < '0003'", DRIFT),
+    "rows are outdated": (
+        "UPDATE birdwalk.space_1 SET generation = 1 WHERE image_id < '0003'",
+        DRIFT,
+    ),
     "rows are gone": ("DELETE FROM birdwalk.objects WHERE image_id < '0003'", DRIFT),
     "the listing is old": (
         "UPDATE birdwalk.runs SET started_at = started_at - interval '37 hours'",
         AGE,
     ),
-    "the index is invalid": (
-        f"CREATE INDEX x ON {TABLE} USING hnsw (embedding vector_l2_ops);"
-        " UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'birdwalk.x'::regclass",
-        SEARCH,
-    ),
+    "the index is invalid": (INVALIDATE, SEARCH),
     "the index is of another operator": (
-        f"CREATE INDEX x ON {TABLE} USING hnsw (embedding vector_cosine_ops)",
+        "CREATE INDEX x ON birdwalk.space_1 USING hnsw (embedding vector_cosine_ops)",
         SEARCH,
     ),
 }
@@ -111,7 +112,7 @@ async def test_low_recall_fails(settings: Settings, url: str) -> None:
         await fill_space(run, uniform(3_000, 128))
         await execute(
             url,
-            f"CREATE INDEX ON {TABLE} USING hnsw (embedding vector_l2_ops)"
+            "CREATE INDEX ON birdwalk.space_1 USING hnsw (embedding vector_l2_ops)"
             " WITH (m = 2, ef_construction = 4)",
         )
         await publish(run)

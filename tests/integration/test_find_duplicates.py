@@ -12,12 +12,13 @@ from tasks.core.settings import Settings
 from tasks.core.spaces import publish
 from tasks.core.types import Vector
 from tests.support.buckets import LocalBucket, picture
-from tests.support.databases import execute
+from tests.support.databases import execute, fetchval
 from tests.support.sync import options, sync
 from tests.support.vectors import fill_space, uniform
+from tests.support.waiting import until
 
 INDEX = "image_embeddings"
-ROWS = 4_000
+ROWS = 3_500
 
 
 def near(vector: Vector, distance: float, seed: int) -> Vector:
@@ -30,7 +31,7 @@ def near(vector: Vector, distance: float, seed: int) -> Vector:
 
 
 def planted() -> list[Vector]:
-    """Return 4,000 vectors far from one another, but for the groups of `GROUPS`."""
+    """Return 3,500 vectors far from one another, but for the groups of `GROUPS`."""
     vectors = list(uniform(ROWS, 128))
     vectors[100] = near(vectors[5], 0.05, 1)
     vectors[3_000] = near(vectors[100], 0.09, 2)
@@ -52,7 +53,7 @@ async def test_planted_duplicates_come_out_and_nothing_else(
     async with open_run(options("synthetic"), settings, "test") as run:
         await fill_space(run, iter(planted()))
         if hnsw:
-            statement = "CREATE INDEX ON birdwalk.space_1 USING hnsw (embedding vector_l2_ops)"
+            statement = "CREATE INDEX x ON birdwalk.space_1 USING hnsw (embedding vector_l2_ops)"
             await execute(url, statement)
         await execute(url, "ANALYZE birdwalk.space_1")
         await publish(run)
@@ -68,6 +69,16 @@ async def test_planted_duplicates_come_out_and_nothing_else(
         ]
         only = await find_duplicates(searcher, INDEX, 0.1, prefix="0000")
         assert only.groups == ()
+    if hnsw:
+        # A connection reports what it used when it ends.
+        used = (
+            "SELECT coalesce(sum(idx_scan), 0) FROM pg_stat_user_indexes WHERE indexrelname = 'x'"
+        )
+
+        async def is_used() -> bool:
+            return bool(await fetchval(url, used) >= ROWS)
+
+        await until(is_used)
 
 
 async def test_copies_of_the_same_bytes_are_one_group_however_many(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from deployments.local.addresses import PROJECT
 from deployments.local.stack import Stack
 from tasks.core.hnsw import ROWS_THAT_PAY, build_index, has_hnsw
+from tasks.core.neighbours import widen_search
 from tasks.core.questions import Question
 from tasks.core.run import open_run
 from tasks.core.searcher import Searcher, open_searcher
@@ -115,17 +116,18 @@ async def test_a_filter_returns_exactly_the_wanted_rows(
 async def test_the_planner_takes_the_index_for_a_wide_filter_and_not_for_a_narrow_one(
     synthetic: Synthetic,
 ) -> None:
-    async with synthetic.searcher.database.connection() as connection:
+    async with synthetic.searcher.database.transaction() as connection:
         space = await find_active_space(connection, INDEX)
         assert await has_hnsw(connection, space)
-        text = sql("search", table=space_table(space))
-        await connection.execute("SET plan_cache_mode = force_custom_plan")
+        await widen_search(connection, 40, filtered=True)
+        await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
         plans = {}
         for prefix in ("", "00", "01000"):
-            arguments = (synthetic.vectors[0], 10, prefix)
-            rows = await connection.fetch(f"EXPLAIN {text}", *arguments)
+            rows = await connection.fetch(
+                f"EXPLAIN {sql('search', table=space_table(space))}",
+                *(synthetic.vectors[0], 10, prefix, 40),
+            )
             plans[prefix] = "_hnsw" in "\n".join(row[0] for row in rows)
-        await connection.execute("RESET plan_cache_mode")
     assert plans == {"": True, "00": True, "01000": False}
 
 
