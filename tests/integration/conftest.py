@@ -8,13 +8,18 @@ from pathlib import Path
 import pytest
 
 from deployments.local import storage
+from deployments.local.addresses import PROJECT
 from deployments.local.processes import start
+from deployments.local.samples import ensure_samples
+from deployments.local.stack import Stack
 from tasks.core import embedding
 from tasks.core.run import Run, open_run
+from tasks.core.searcher import Searcher, open_searcher
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket, storage_client
+from tests.support.databases import fresh_database, secret
 from tests.support.model_server import ModelServer
-from tests.support.sync import options
+from tests.support.sync import options, sync
 
 
 @pytest.fixture
@@ -107,3 +112,27 @@ async def _serve(
     )
     yield f"http://127.0.0.1:{port}"
     await process.stop()
+
+
+@pytest.fixture(scope="session")
+async def samples(
+    stack: Stack, database_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Searcher]:
+    """A searcher on an index of all samples."""
+    async with fresh_database(database_server) as url:
+        settings = Settings(
+            database_url=secret(url),
+            project=PROJECT,
+            storage_endpoint=stack.addresses.storage_endpoint,
+            vertex_endpoint=stack.addresses.vertex_endpoint,
+            data_directory=tmp_path_factory.mktemp("data"),
+        )
+        await sync(settings, "birdwalk")
+        async with open_searcher(settings) as searcher:
+            yield searcher
+
+
+@pytest.fixture(scope="session")
+def sample_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the samples, as the bucket has them."""
+    return ensure_samples(tmp_path_factory.mktemp("pictures") / "samples")

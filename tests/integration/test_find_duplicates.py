@@ -85,7 +85,7 @@ async def test_planted_duplicates_come_out_and_nothing_else(
 async def test_copies_of_the_same_bytes_are_one_group_whatever_the_search_finds(
     settings: Settings, bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(duplicates, "NEAREST", 1)
+    monkeypatch.setattr(duplicates, "NEAREST", 0)
     bucket.put_all([f"copy-{number:02d}.png" for number in range(40)], picture(3))
     bucket.put("other.png", picture(4))
     await sync(settings, bucket.name)

@@ -1,65 +1,30 @@
 """Each kind of question, asked of the samples, and of synthetic rows through the HNSW index."""
 
 import shutil
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from deployments.local.addresses import PROJECT
-from deployments.local.samples import ensure_samples
-from deployments.local.stack import Stack
-from tasks.core import queries, spaces
 from tasks.core.errors import (
-    EmptyIndex,
     InvalidInput,
-    QuotaExceeded,
-    UnknownImage,
-    UnknownIndex,
-    UnreadablePicture,
 )
 from tasks.core.postgres import open_database
 from tasks.core.questions import Question
 from tasks.core.rollback import switch_space
-from tasks.core.run import open_run
 from tasks.core.searcher import Searcher, open_searcher
 from tasks.core.settings import Settings
 from tasks.core.similar import Answer, find_similar
 from tasks.core.similarreport import answer_with_picture, draw_answer
 from tests.support.buckets import LocalBucket, picture
-from tests.support.databases import fetch, fetchval, fresh_database, secret
+from tests.support.databases import fetch, fetchval
 from tests.support.model_server import ModelServer
-from tests.support.sync import options, sync
+from tests.support.sync import sync
 
 INDEX = "image_embeddings"
 PLANE = "planes/airplane.png"
 FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-async def samples(
-    stack: Stack, database_server: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Searcher]:
-    """A searcher on an index of all samples."""
-    async with fresh_database(database_server) as url:
-        settings = Settings(
-            database_url=secret(url),
-            project=PROJECT,
-            storage_endpoint=stack.addresses.storage_endpoint,
-            vertex_endpoint=stack.addresses.vertex_endpoint,
-            data_directory=tmp_path_factory.mktemp("data"),
-        )
-        await sync(settings, "birdwalk")
-        async with open_searcher(settings) as searcher:
-            yield searcher
-
-
-@pytest.fixture(scope="module")
-def sample_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the samples, as the bucket has them."""
-    return ensure_samples(tmp_path_factory.mktemp("pictures") / "samples")
 
 
 def names(answer: Answer) -> list[str]:
@@ -213,62 +178,6 @@ async def test_the_sheet_shows_the_question_and_the_neighbours(
     assert path.stat().st_size < 200_000
     blank = await draw_answer(samples, Answer(answer.question, answer.space, None, (), 0))
     assert blank != path.read_bytes()
-
-
-ERRORS: dict[str, tuple[dict[str, object], type[Exception], str]] = {
-    "unknown image": (
-        {"image_id": "airplane.png"},
-        UnknownImage,
-        r"'airplane\.png' is not in index 'image_embeddings'\. Did you mean 'planes/airplane\.png'",
-    ),
-    "nothing like it": (
-        {"image_id": "\u2603"},
-        UnknownImage,
-        r"is not in index .*\. Give the",
-    ),
-    "no such object": ({"uri": "gs://birdwalk/none.png"}, UnknownImage, "There is no gs://birdw"),
-    "no such bucket": ({"uri": "gs://none/none.png"}, UnknownImage, "There is no gs://none/none"),
-    "an object that is no image": (
-        {"uri": "gs://birdwalk/LICENSE.txt"},
-        UnreadablePicture,
-        "does not take gs://birdwalk/LICENSE.txt",
-    ),
-    "no such file": ({"file": Path("none.png")}, UnreadablePicture, "none.png cannot be read"),
-    "no picture": ({"data": b"text"}, UnreadablePicture, "The upload is not a picture"),
-}
-
-
-@pytest.mark.parametrize("fault", ERRORS)
-async def test_what_cannot_be_asked_is_said(samples: Searcher, fault: str) -> None:
-    asked, error, message = ERRORS[fault]
-    with pytest.raises(error, match=message):
-        await find_similar(samples, INDEX, Question(**asked))  # type: ignore[arg-type]  # real fields
-
-
-async def test_an_index_that_is_not_there_yet_is_said(
-    settings: Settings, bucket: LocalBucket
-) -> None:
-    question = Question(image_id="0000.png")
-    async with open_searcher(settings) as searcher:
-        with pytest.raises(UnknownIndex, match="'image_embeddings' does not exist"):
-            await find_similar(searcher, INDEX, question)
-        async with open_run(options(bucket.name), settings, "test") as run:
-            await spaces.create_table(run)
-            with pytest.raises(UnknownIndex, match="has not been published yet"):
-                await find_similar(searcher, INDEX, question)
-            await spaces.publish(run)
-        with pytest.raises(EmptyIndex, match="holds no image"):
-            await find_similar(searcher, INDEX, question)
-
-
-async def test_a_busy_model_is_asked_again_but_not_for_ever(
-    samples: Searcher, model_server: ModelServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(queries, "FIRST_WAIT_SECONDS", 0.01)
-    await model_server.configure(error_rates={"RESOURCE_EXHAUSTED": 1.0})
-    with pytest.raises(QuotaExceeded):
-        await find_similar(samples, INDEX, Question(text="airplane"))
-    assert await model_server.calls() == 3
 
 
 async def test_a_name_in_two_buckets_is_asked_by_its_address(
