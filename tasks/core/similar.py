@@ -156,13 +156,13 @@ async def _search(
     filtered = bool(question.prefix) or question.since is not None
     candidates = OVERSAMPLING * wanted if filtered else wanted
     arguments: list[Any] = [query.vector, wanted, question.prefix, candidates]
-    statement = "search"
+    table = space_table(space)
+    text = sql("search", table=table)
     if question.since is not None:
         if listing is None:
             return []
-        statement = "search_uploaded"
+        text = sql("search_uploaded", table=table)
         arguments += [listing.run_id, listing.bucket, question.since]
-    text = sql(statement, table=space_table(space))
     async with connection.transaction():
         await widen_search(connection, candidates, filtered=filtered)
         # The filters' selectivity decides whether the index serves: the plan must see the values.
