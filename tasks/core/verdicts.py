@@ -8,7 +8,7 @@ import numpy as np
 from tasks.core.csvfile import read_part
 from tasks.core.errors import GateFailed
 from tasks.core.markdown import codes
-from tasks.core.neighbours import nearest, nearest_to_image
+from tasks.core.neighbours import nearest, nearest_exact, nearest_to_image
 from tasks.core.postgres import Connection
 from tasks.core.recall import SAME_PLACE, SAMPLED_ROWS, check_recall, sample_rows
 from tasks.core.run import Run
