@@ -24,7 +24,8 @@ async def reuse_vectors(run: Run, plan: SyncPlan) -> ReuseReport:
     overwrite the only row of a content that moved, and after them, for the twins. What refused
     one refuses its twins; what has a vector now is refused no longer.
     """
-    with run.timed("reuse_vectors"):
+    # The batches are between the two: their time is not this step's.
+    with run.timed("reuse_twins" if "reuse_vectors" in run.spans else "reuse_vectors"):
         await run.hold.take()
         space = await find_space(run)
         expected = plan.images("touched") + plan.images("duplicate")
