@@ -31,6 +31,9 @@ def program(*, api_url: str, environment: Mapping[str, str], log: Path) -> Progr
         workers = await post_json(f"{api_url}/work_pools/{POOL}/workers/filter", {})
         return any(worker["status"] == "ONLINE" for worker in workers or [])
 
+    # Prefect's runner makes runner_storage in the temporary directory, which may be another user's.
+    temporary = log.parent.with_name("tmp")
+    temporary.mkdir(exist_ok=True)
     return Program(
         name="worker",
         command=(
@@ -39,7 +42,7 @@ def program(*, api_url: str, environment: Mapping[str, str], log: Path) -> Progr
         ),
         log=log,
         ready=ready,
-        environment=environment,
+        environment={**environment, "TMPDIR": str(temporary)},
         start_seconds=START_SECONDS,
         without=WITHOUT,
         stop_seconds=STOP_SECONDS,
