@@ -21,7 +21,7 @@ SETTINGS = ROOT / "tasks/core/settings.py"
 
 # Put together here so that this file does not name what it forbids.
 FORBIDDEN = {
-    "a package index": "|".join(("py" + r"pi\.", "pythonhosted" + r"\.", "index" + "-url")),
+    "a package index": "|".join(("py" + r"pi\.", "python" + r"hosted\.", "index" + "-url")),
     "a home directory": r"/(root|home/\w+|Users/\w+)/",
     "a private key": "-----BEGIN " + "[A-Z ]*PRIVATE KEY",
 }
