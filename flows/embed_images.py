@@ -11,7 +11,7 @@ from pydantic import Field
 from flows.command_line import run_flow_from_command_line
 from flows.console import SyncOutcome, show_sync
 from tasks.artifacts import report_refusals, write_csv
-from tasks.core.concurrency import for_each
+from tasks.core.concurrency import BATCHES_IN_FLIGHT, for_each
 from tasks.core.options import SyncOptions
 from tasks.core.shards import unfinished_batches
 from tasks.core.summary import summarise
@@ -30,9 +30,6 @@ from tasks.images import list_images
 from tasks.runs import watched_run
 from tasks.shards import embed_in_shards
 from tasks.verification import verify
-
-BATCHES_IN_FLIGHT = 3
-"""Enough that the tail of one batch does not leave the quota idle."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

@@ -5,15 +5,13 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from tasks.core.concurrency import for_each
+from tasks.core.concurrency import BATCHES_IN_FLIGHT, for_each
 from tasks.core.run import attach_run
 from tasks.core.settings import get_settings
 from tasks.core.shards import batches_of_shard
 from tasks.core.types import Batch, BatchReport
 from tasks.database import insert_batch
 from tasks.embeddings import embed_batch
-
-BATCHES_IN_FLIGHT = 3
 
 
 @flow(

@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
+BATCHES_IN_FLIGHT = 3
+"""Batches that a process has under way: the tail of one must not leave the quota idle."""
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

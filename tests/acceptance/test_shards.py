@@ -20,6 +20,7 @@ from deployments.local import worker
 from deployments.local.http_probe import post_json
 from deployments.local.processes import Process, Program, start
 from deployments.local.stack import Stack
+from tasks.core.concurrency import BATCHES_IN_FLIGHT
 from tests.acceptance import programs
 from tests.support.buckets import LocalBucket
 from tests.support.databases import fetch, fetchval
@@ -29,7 +30,6 @@ from tests.support.waiting import until
 IMAGES = 240
 BATCH_SIZE = 10
 REQUESTS_PER_MINUTE = 900
-BATCHES_IN_FLIGHT = 3
 INDEX = "in_shards"
 RUN = "SELECT run_id FROM birdwalk.runs WHERE index_name = 'in_shards'"
 DONE = (

@@ -4,6 +4,7 @@ import random
 import secrets
 from pathlib import Path
 
+from tasks.core.concurrency import BATCHES_IN_FLIGHT
 from tests.bench.figures import Bar, Figure
 from tests.bench.session import Session
 from tests.support.buckets import LocalBucket, storage_client
@@ -13,7 +14,6 @@ TITLE = "Kill: the sync, its database and its model server, while the bucket cha
 KILLS = 25
 IMAGES = 500
 SEED = 20_261_123
-BATCHES_IN_FLIGHT = 3
 
 
 async def measure(session: Session) -> list[Figure]:

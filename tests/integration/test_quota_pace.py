@@ -15,7 +15,7 @@ from google.rpc.status_pb2 import Status
 
 from deployments.local.vertex_instant import instant_response
 from deployments.local.vertex_wire import SERVICE, decode_request, parse_request
-from tasks.core.concurrency import for_each
+from tasks.core.concurrency import BATCHES_IN_FLIGHT, for_each
 from tasks.core.embedding import embed_batch
 from tasks.core.run import Run, open_run
 from tasks.core.settings import Settings
@@ -24,7 +24,6 @@ from tests.bench.listing_stub import served_listing
 from tests.support.model_server import ModelServer
 from tests.support.sync import options, prepare
 
-BATCHES_IN_FLIGHT = 3
 LATENCY_SECONDS = 0.15
 
 

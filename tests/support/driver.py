@@ -13,14 +13,13 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from tasks.core import csvreport, embedding, loading, reconcile, refusals, shards
-from tasks.core.concurrency import for_each
+from tasks.core.concurrency import BATCHES_IN_FLIGHT, for_each
 from tasks.core.errors import BirdwalkError, DatabaseUnavailable
 from tasks.core.run import Run, open_run
 from tasks.core.settings import Settings
 from tasks.core.types import Batch, BatchReport, SyncPlan
 from tests.support.sync import finish, options, prepare
 
-BATCHES_IN_FLIGHT = 3
 STOPPED = 3
 SECONDS_WITHOUT_DATABASE = 20.0
 
