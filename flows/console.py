@@ -37,10 +37,13 @@ class SyncOutcome:
         plan, summary = self.plan, self.summary
         if summary is None:
             return f"Planned only: {plan.calls:,} calls, ${plan.price:,.4f}; nothing was spent."
-        refused = summary.totals.refused + plan.images("refused before")
+        refused, pending = summary.totals.refused + plan.images("refused before"), ""
+        if summary.totals.pending:
+            pending = f", {summary.totals.pending:,} left for the next run"
         return (
             f"{summary.totals.embedded:,} embedded, {summary.reused:,} reused,"
-            f" {plan.unchanged:,} unchanged, {summary.removed:,} removed, {refused:,} refused."
+            f" {plan.unchanged:,} unchanged, {summary.removed:,} removed,"
+            f" {refused:,} refused{pending}."
         )
 
 

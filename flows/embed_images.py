@@ -58,6 +58,7 @@ async def embed_images(  # noqa: PLR0913 - each parameter is a field of the form
     max_deletions: Share = 0.1,
     max_price: Annotated[float, Field(ge=0, le=1_000_000)] = 100.0,
     max_refusals: Share = 0.1,
+    max_pending: Share = 0.01,
 ) -> State[SyncOutcome]:
     """List a bucket's images, embed what is new, load it, remove what is gone, prove, publish.
 
@@ -79,6 +80,7 @@ async def embed_images(  # noqa: PLR0913 - each parameter is a field of the form
         max_deletions: Share of the index that may be gone from the bucket.
         max_price: US dollars that the run may spend on calls.
         max_refusals: Share of the images that may be refused.
+        max_pending: Share of the images that may be left for the next run.
     """
     options = SyncOptions(
         bucket=bucket,
@@ -96,6 +98,7 @@ async def embed_images(  # noqa: PLR0913 - each parameter is a field of the form
         max_deletions=max_deletions,
         max_price=max_price,
         max_refusals=max_refusals,
+        max_pending=max_pending,
     )
     async with watched_run(options) as run:
         listing = await list_images(bucket, prefix)

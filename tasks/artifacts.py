@@ -6,7 +6,7 @@ from prefect import task
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.logging import get_run_logger
 
-from tasks.core import csvreport, refusals
+from tasks.core import csvreport, pending, refusals
 from tasks.core.run import current_run
 from tasks.core.types import BatchReport, CsvReport, RefusalReport, ReuseReport
 from tasks.retrying import DURABLE
@@ -35,7 +35,7 @@ async def write_csv(reports: Sequence[BatchReport]) -> CsvReport:  # noqa: ARG00
 
 @task(task_run_name="report refusals", **DURABLE)
 async def report_refusals(reused: ReuseReport) -> RefusalReport:  # noqa: ARG001 - edge
-    """Show what the model refused, by reason; fail the run above max_refusals."""
+    """Show what was refused or is left, by reason; fail above max_refusals or max_pending."""
     run = current_run()
     groups = await refusals.list_refusals(run)
     if groups:
@@ -53,5 +53,20 @@ async def report_refusals(reused: ReuseReport) -> RefusalReport:  # noqa: ARG001
             ],
             description="Images the model will not accept; they are not asked again.",
         )
+    left = await pending.list_pending(run)
+    if left:
+        await acreate_table_artifact(
+            key="pending",
+            table=[
+                {
+                    "reason": group.reason,
+                    "images": group.images,
+                    "such as": ", ".join(group.examples),
+                }
+                for group in left
+            ],
+            description="Images that got no vector in the time they had; the next run asks again.",
+        )
     refusals.refuse_too_many(run, groups)
-    return RefusalReport(sum(group.images for group in groups))
+    pending.refuse_too_many_pending(run, left)
+    return RefusalReport(sum(group.images for group in groups), sum(group.images for group in left))

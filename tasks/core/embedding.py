@@ -9,25 +9,25 @@ from tasks.core.concurrency import for_each
 from tasks.core.csvfile import PartWriter
 from tasks.core.errors import (
     ImageGone,
+    ImageOverwritten,
     ImageReadDeadline,
     ImageRefused,
     QuotaExceeded,
     StorageError,
-    SystemicFailure,
     TransientFailure,
     UnexplainedFailure,
 )
 from tasks.core.gcs import download
-from tasks.core.run import Run, Tally
+from tasks.core.generations import find_overwritten, read_generation
+from tasks.core.ledger import Tally
+from tasks.core.run import Run
 from tasks.core.spaces import find_space
-from tasks.core.statements import sql
+from tasks.core.stopping import slow_down, stop_after_several, stop_in_an_outage
 from tasks.core.types import BatchReport, ImageRef, Space, Vector
+from tasks.core.worklist import WorkItem, WorkList
 
 FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 30.0
-UNEXPLAINED_IN_A_ROW = 10
-"""Answers that are neither vectors nor about an image, one after another, that stop a run."""
-
 READS_BEFORE_BYTES = 2
 """Times the model may fail to read a gs:// address in time before it is sent the bytes."""
 
@@ -56,13 +56,20 @@ class Patience:
 
 @dataclass(slots=True)
 class BatchEmbedder:
-    """Embeds one batch of a run into its CSV part."""
+    """Embeds one batch of a run into its CSV part.
+
+    Attributes:
+        twins: images that came into the batch in the place of others of the same content.
+        unconfirmed: images whose vector is in the part, but may be another version's.
+    """
 
     run: Run
     space: Space
     writer: PartWriter
     batch: int = 1
     tally: Tally = field(default_factory=Tally)
+    twins: int = 0
+    unconfirmed: list[ImageRef] = field(default_factory=list)
 
     async def embed_all(self, images: list[ImageRef]) -> None:
         """Embed the images; those finished are in the part whatever happens then.
@@ -73,33 +80,85 @@ class BatchEmbedder:
         """
         await for_each(images, self._finish, min(WORKERS, len(images)))
 
+    async def confirm_all(self) -> None:
+        """Keep the vectors of versions that were overwritten meanwhile from others of that content.
+
+        They stay, under the version that was listed, so that the next run asks for the new one.
+
+        Raises:
+            SystemicFailure, ArtifactError: as embed_all, for the twins that take their place.
+            StorageError: the bucket cannot be listed.
+        """
+        while self.unconfirmed:
+            images = [image for image in self.unconfirmed if image.can_share]
+            self.unconfirmed.clear()
+            overwritten = await find_overwritten(self.run.clients.storage, images)
+            twins = [await self._replace(image) for image in images if image.name in overwritten]
+            await self.embed_all([twin for twin in twins if twin is not None])
+
     async def _finish(self, image: ImageRef) -> None:
+        """Embed an image, or the first of its twins that still is what was listed."""
+        progress = self.run.progress
+        progress.under_way += 1
+        unfinished: ImageRef | None = image
+        try:
+            while unfinished is not None:
+                unfinished = await self._finish_one(unfinished)
+        finally:
+            progress.under_way -= 1
+        progress.count(self.batch)
+
+    async def _finish_one(self, image: ImageRef) -> ImageRef | None:
+        """Embed one image; return the twin to embed in its place, where it needs one."""
         try:
             vector = await self._embed(image)
         except ImageRefused as error:
             self.tally.refused += 1
-            await self._record_refusal(image, str(error))
+            await self._work.refuse(image, str(error))
         except ImageGone:
             self.tally.gone += 1
-            await self._record_gone(image)
-        except (TransientFailure, StorageError):
-            self.tally.pending += 1
+            return await self._replace(image, gone=True)
+        except ImageOverwritten as error:
+            await self._leave(image, error)
+            return await self._replace(image)
+        except (TransientFailure, StorageError) as error:
+            await self._leave(image, error)
+            stop_in_an_outage(self.run, error)
         except UnexplainedFailure as error:
-            self.tally.pending += 1
-            self._stop_after_several(error)
+            await self._leave(image, error)
+            stop_after_several(self.run, error)
         else:
             self.writer.append(image.name, vector)
-        self.run.progress.count(self.batch)
+            self.unconfirmed.append(image)
+        return None
+
+    @property
+    def _work(self) -> WorkList:
+        return WorkList(self.run, self.space, self.batch)
+
+    async def _leave(self, image: ImageRef, error: Exception) -> None:
+        self.tally.pending += 1
+        await self._work.leave(image, str(error))
+
+    async def _replace(self, image: ImageRef, *, gone: bool = False) -> ImageRef | None:
+        twin = await self._work.replace(image, gone=gone)
+        self.twins += twin is not None
+        return twin
 
     async def _embed(self, image: ImageRef) -> Vector:
         patience = Patience(self.run.settings.image_time_budget_seconds)
         while True:
             try:
                 return await self._ask(image, patience)
+            except (ImageRefused, ImageGone) as error:
+                self.run.progress.given_up_in_a_row = 0
+                if isinstance(error, ImageRefused) and image.can_share:
+                    await self._confirm_refused(image)
+                raise
             except QuotaExceeded as error:
                 self.tally.deferrals += 1
                 self.run.progress.deferrals += 1
-                self._defer(error)
+                slow_down(self.run, error)
             except TransientFailure as error:
                 patience.read_deadlines += isinstance(error, ImageReadDeadline)
                 delay = patience.backoff()
@@ -109,25 +168,13 @@ class BatchEmbedder:
                 self.tally.retries += 1
                 await asyncio.sleep(delay)
 
-    def _stop_after_several(self, error: UnexplainedFailure) -> None:
-        progress = self.run.progress
-        progress.unexplained_in_a_row += 1
-        if progress.unexplained_in_a_row >= UNEXPLAINED_IN_A_ROW:
-            raise SystemicFailure(
-                f"{UNEXPLAINED_IN_A_ROW} answers in a row were not about an image: {error} The run"
-                " stopped; what was embedded is kept. Check the model, its location and the"
-                " parameters."
-            ) from error
-
-    def _defer(self, error: QuotaExceeded) -> None:
-        limiter = self.run.limiter
-        limiter.slow_down(error.retry_after)
-        budget = self.run.settings.image_time_budget_seconds
-        if limiter.seconds_refused > budget:
-            raise SystemicFailure(
-                f"For {budget:.0f} seconds every call was over the quota: {error} Ask for a larger"
-                " quota, or wait until nobody else uses it. What was embedded is kept."
-            ) from error
+    async def _confirm_refused(self, image: ImageRef) -> None:
+        """What another version is refused for says nothing of the twins of the one listed."""
+        generation = await read_generation(self.run.clients.storage, image)
+        if generation is None:
+            raise ImageGone(f"{image.uri} is not there any more.")
+        if generation != image.generation:
+            raise ImageOverwritten("It was overwritten since the listing by what was refused.")
 
     async def _ask(self, image: ImageRef, patience: Patience) -> Vector:
         embedder = self.run.clients.embedder
@@ -147,75 +194,55 @@ class BatchEmbedder:
                 raise
             self.run.limiter.succeeded(time.monotonic() - start)
         self.tally.answers += 1
-        self.run.progress.unexplained_in_a_row = 0
-        self.run.progress.answers += 1
+        progress = self.run.progress
+        progress.unexplained_in_a_row = progress.given_up_in_a_row = 0
+        progress.answers += 1
         return vector
-
-    async def _record_refusal(self, image: ImageRef, reason: str) -> None:
-        async with self.run.database.connection() as connection:
-            await connection.execute(
-                sql("insert_refusal"),
-                self.space.space_id,
-                image.bucket,
-                image.name,
-                image.generation,
-                reason,
-            )
-
-    async def _record_gone(self, image: ImageRef) -> None:
-        async with self.run.database.connection() as connection:
-            await connection.execute(sql("delete_gone_object"), self.run.run_id, image.name)
 
 
 async def embed_batch(run: Run, batch: int) -> BatchReport:
     """Embed the images of a batch into its CSV part; a repeated batch pays only for the rest.
 
     Raises:
-        SystemicFailure: an answer that every image would get.
+        SystemicFailure: an answer that every image would get, or none for long.
         ArtifactError: the part cannot be written.
         DatabaseUnavailable: Postgres cannot be reached.
+        StorageError: the bucket cannot be listed, to see what was overwritten meanwhile.
     """
     with run.timed("embed_batches"):
         await run.hold.take()
         space = await find_space(run)
-        rows = await _read_batch(run, space, batch)
+        items = await WorkList(run, space, batch).begin()
         with PartWriter(run.part(batch), space.dimension) as writer:
-            images = [
-                image
-                for image, refused in rows
-                if not refused and image.name not in writer.finished
-            ]
-            run.progress.by_batch[batch] = len(rows) - len(images)
-            tally = run.tallies.setdefault(batch, Tally()).begin_again()
-            await BatchEmbedder(run, space, writer, batch, tally).embed_all(images)
-    refused = sum(refused for _, refused in rows) + tally.refused
+            finished = writer.finished
+            tally = run.tallies.setdefault(batch, Tally.of_rows(len(finished))).begin_again()
+            embedder = BatchEmbedder(run, space, writer, batch, tally)
+            embedder.unconfirmed += [item.image for item in items if item.image.name in finished]
+            left = [item.image for item in items if _is_open(item, finished)]
+            run.progress.by_batch[batch] = len(items) - len(left)
+            await embedder.embed_all(left)
+            await embedder.confirm_all()
+    return _report(embedder, items)
+
+
+def _is_open(item: WorkItem, finished: frozenset[str]) -> bool:
+    return not (item.refused or item.gone or item.image.name in finished)
+
+
+def _report(embedder: BatchEmbedder, items: list[WorkItem]) -> BatchReport:
+    tally, images = embedder.tally, len(items) + embedder.twins
+    refused = sum(item.refused for item in items) + tally.refused
+    gone = sum(item.gone for item in items) + tally.gone
     return BatchReport(
-        batch=batch,
-        images=len(rows),
-        embedded=len(rows) - refused - tally.gone - tally.pending,
-        recovered=len(writer.finished),
+        batch=embedder.batch,
+        images=images,
+        embedded=images - refused - gone - tally.pending,
+        recovered=len(embedder.writer.finished),
         refused=refused,
-        gone=tally.gone,
+        gone=gone,
         pending=tally.pending,
         calls=tally.calls,
         answers=tally.answers,
         retries=tally.retries,
         deferrals=tally.deferrals,
     )
-
-
-async def _read_batch(run: Run, space: Space, batch: int) -> list[tuple[ImageRef, bool]]:
-    bucket = run.options.bucket
-    async with run.database.connection() as connection:
-        rows = await connection.fetch(
-            sql("select_batch"), run.run_id, batch, space.space_id, bucket
-        )
-    return [
-        (
-            ImageRef(
-                bucket, row["image_id"], row["generation"], row["content_type"], row["content_hash"]
-            ),
-            row["refused"],
-        )
-        for row in rows
-    ]

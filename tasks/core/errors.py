@@ -7,6 +7,7 @@ BirdwalkError
 ├── EmbeddingError          the model's answer to one image
 │   ├── ImageRefused        will not change by asking again
 │   ├── ImageGone           the object vanished after it was listed
+│   ├── ImageOverwritten    the answer is about another version than the one listed
 │   ├── QuotaExceeded       slow down and ask again; never counts as a failed attempt
 │   ├── TransientFailure    may change by asking again
 │   │   └── ImageReadDeadline   the model timed out reading the gs:// address
@@ -20,6 +21,7 @@ BirdwalkError
 ├── ArtifactError           a file could not be written or read back
 ├── GuardStopped            the plan passes a limit that nobody lifted
 ├── TooManyRefusals         more images were refused than max_refusals allows
+├── TooManyPending          more images are left for the next run than max_pending allows
 ├── GateFailed              the verification found the index wrong
 ├── IndexDrifted            the index is not as its bucket is, or does not answer as it should
 └── StackError              a server of the local stack could not start or stop
@@ -84,6 +86,10 @@ class ImageGone(EmbeddingError):
     """The object vanished between listing and call."""
 
 
+class ImageOverwritten(EmbeddingError):
+    """The object was overwritten between listing and call."""
+
+
 class QuotaExceeded(EmbeddingError):
     """The model asks for a slower pace (429).
 
@@ -142,6 +148,10 @@ class GuardStopped(BirdwalkError):
 
 class TooManyRefusals(BirdwalkError):
     """A larger share of the bucket was refused than max_refusals allows."""
+
+
+class TooManyPending(BirdwalkError):
+    """A larger share of the bucket is left for the next run than max_pending allows."""
 
 
 class GateFailed(BirdwalkError):

@@ -82,7 +82,7 @@ class ImageLister:
             # The client refuses names that no bucket can have.
             raise translate_error(exceptions.NotFound(str(error)), self._bucket) from error
         # An object as the API gives it: the client's Blob costs as much as all else in a listing.
-        listed.item_to_value = _unconverted
+        listed.item_to_value = unconverted
         async for page in self._fetch(listed.pages):
             images = [image for item in page if (image := self._recognise(item)) is not None]
             if limit is not None:
@@ -129,7 +129,8 @@ class ImageLister:
         )
 
 
-def _unconverted(_iterator: Any, item: dict[str, Any]) -> dict[str, Any]:
+def unconverted(_iterator: Any, item: dict[str, Any]) -> dict[str, Any]:
+    """Return an object as the API gives it: a page iterator's `item_to_value`."""
     return item
 
 

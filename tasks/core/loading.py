@@ -116,7 +116,7 @@ async def _rows(
         sql("select_batch"), run.run_id, batch, space.space_id, bucket
     ):
         vector = vectors.get(row["image_id"])
-        if vector is None:
+        if vector is None or row["gone"]:
             continue
         rows = fresh if row["kind"] == "new" else changed
         rows.append((bucket, row["image_id"], vector, row["generation"], row["content_hash"]))

@@ -33,6 +33,7 @@ class SyncOptions:
     max_deletions: float = 0.1
     max_price: float = 100.0
     max_refusals: float = 0.1
+    max_pending: float = 0.01
 
     def __post_init__(self) -> None:
         find_model(self.model, self.dimension)
@@ -43,7 +44,7 @@ class SyncOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InvalidInput(f"{name} is {value}; expected 1 or more.")
-        for name in ("max_deletions", "max_refusals"):
+        for name in ("max_deletions", "max_refusals", "max_pending"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InvalidInput(f"{name} is {getattr(self, name)}; expected 0 to 1, a share.")
         if self.max_price < 0:

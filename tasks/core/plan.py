@@ -49,6 +49,7 @@ async def plan_sync(run: Run) -> SyncPlan:
             calls = sum(change.images for change in changes if change.kind in {"new", "changed"})
             size = options.batch_size or choose_batch_size(calls, options.requests_per_minute)
             await connection.execute(sql("insert_pending"), run.run_id, size)
+            await connection.execute(sql("insert_twins"), run.run_id)
             gone, stored = await _count_gone(connection, run, space)
         async with run.database.connection() as connection:
             await connection.execute(sql("analyze_pending"))

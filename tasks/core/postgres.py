@@ -32,7 +32,10 @@ SCHEMA_STATEMENTS = (
     "create_spaces_one_active",
     "create_objects",
     "create_pending",
+    "create_pending_error",
+    "create_pending_twins",
     "create_batches",
+    "create_batches_durable",
     "create_refusals",
 )
 

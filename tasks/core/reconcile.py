@@ -22,7 +22,8 @@ async def reuse_vectors(run: Run, plan: SyncPlan) -> ReuseReport:
     These are the touched (same name, written again) and the duplicates: moved or copied images,
     and twins of an image embedded in this run. So it is done twice: before the batches, which may
     overwrite the only row of a content that moved, and after them, for the twins. What refused
-    one refuses its twins; what has a vector now is refused no longer.
+    one refuses its twins, and what leaves one for the next run leaves them; what has a vector now
+    is refused no longer.
     """
     # The batches are between the two: their time is not this step's.
     with run.timed("reuse_twins" if "reuse_vectors" in run.spans else "reuse_vectors"):
@@ -51,6 +52,7 @@ async def _reuse(connection: Connection, run: Run, space: Space) -> ReuseReport:
     touched = _affected(await connection.execute(sql("touch_rows", table=table), *scope))
     copied = _affected(await connection.execute(sql("copy_duplicates", table=table), *scope))
     await connection.execute(sql("copy_refusals"), *scope, space.space_id)
+    await connection.execute(sql("copy_errors"), run.run_id)
     await connection.execute(sql("update_run_changes"), run.run_id, 0, touched + copied, 0)
     return ReuseReport(touched, copied)
 

@@ -1,12 +1,15 @@
 """Load what dead runs had paid for: their CSV parts, where the bucket still has that version.
 
 A part names images only; the dead run's work list in Postgres says which version each row is of.
+What it had paid for is counted for the dead run, not for the one that loads it.
 """
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from tasks.core.csvfile import read_part
+from tasks.core.ledger import Tally, count_unfinished
 from tasks.core.loading import Row, load_rows
 from tasks.core.options import PREPROCESSING
 from tasks.core.run import Run, RunIdentity, run_directory
@@ -34,10 +37,11 @@ async def recover_parts(run: Run, space: Space) -> tuple[int, list[int]]:
         parts = run_directory(run.settings, RunIdentity(row["run_id"], row["run_key"])) / "parts"
         if not parts.exists():
             continue
+        await _count_paid(run, row, parts)
         if (row["bucket"], row["model"], row["dimension"], row["preprocessing"]) != ours:
             waiting.append(row["run_id"])
             continue
-        for part in sorted(parts.glob("part-*.csv")):
+        for part in _parts(parts):
             recovered += await _recover_part(run, space, row["run_id"], part)
         if options.limit is None and row["prefix"].startswith(options.prefix):
             shutil.rmtree(parts, ignore_errors=True)
@@ -46,14 +50,36 @@ async def recover_parts(run: Run, space: Space) -> tuple[int, list[int]]:
     return recovered, waiting
 
 
+async def _count_paid(run: Run, dead_run: Any, parts: Path) -> None:
+    """Count for a dead run what it paid for and never counted, whoever may use it now."""
+    run_id = dead_run["run_id"]
+    async with run.database.transaction() as connection:
+        counted = {
+            row["batch"] for row in await connection.fetch(sql("select_counted_batches"), run_id)
+        }
+        tallies = {
+            batch: Tally.of_rows(len(read_part(part, dead_run["dimension"])))
+            for part in _parts(parts)
+            if (batch := _batch_of(part)) not in counted
+        }
+        await count_unfinished(connection, run_id, dead_run["model"], tallies)
+
+
+def _parts(directory: Path) -> list[Path]:
+    return sorted(directory.glob("part-*.csv"))
+
+
+def _batch_of(part: Path) -> int:
+    return int(part.stem.removeprefix("part-"))
+
+
 async def _recover_part(run: Run, space: Space, dead_run: int, part: Path) -> int:
     vectors = read_part(part, space.dimension)
-    batch = int(part.stem.removeprefix("part-"))
     async with run.database.transaction() as connection:
         versions = await connection.fetch(
             sql("select_recoverable", table=space_table(space)),
             dead_run,
-            batch,
+            _batch_of(part),
             run.run_id,
             run.options.bucket,
         )

@@ -13,12 +13,13 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 from tasks.core.errors import BirdwalkError, DatabaseError, InvalidInput
 from tasks.core.gcs import open_client
 from tasks.core.holds import Hold, IndexHold, ShardHold
+from tasks.core.ledger import Tally, bury_dead_runs, count_unfinished
 from tasks.core.models import EmbeddingModel, find_model
 from tasks.core.options import PREPROCESSING, SyncOptions
 from tasks.core.postgres import Database, open_database
@@ -47,7 +48,9 @@ class Progress:
     by_batch: dict[int, int] = field(default_factory=dict)
     answers: int = 0
     deferrals: int = 0
+    under_way: int = 0
     unexplained_in_a_row: int = 0
+    given_up_in_a_row: int = 0
 
     def count(self, batch: int) -> None:
         """Count one image of a batch as finished."""
@@ -55,31 +58,19 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """Images that need nothing more in this run."""
-        return sum(self.by_batch.values())
+        """Images that need nothing more in this run; a twin in another's place counts with it."""
+        finished = sum(self.by_batch.values())
+        return min(finished, self.total or finished)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are images that nobody has begun with, as far as is known."""
+        return not self.total or self.total > self.done + self.under_way
 
     @property
     def percent(self) -> float:
         """How much of the work is done."""
         return 100.0 * self.done / self.total if self.total else 100.0
-
-
-@dataclass(slots=True)
-class Tally:
-    """What a batch has counted; what was sent counts over all attempts of the batch."""
-
-    calls: int = 0
-    answers: int = 0
-    retries: int = 0
-    deferrals: int = 0
-    refused: int = 0
-    gone: int = 0
-    pending: int = 0
-
-    def begin_again(self) -> Self:
-        """Forget what another attempt will find out anew."""
-        self.refused = self.gone = self.pending = 0
-        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +245,7 @@ async def _register(database: Database, options: SyncOptions, requested_by: str)
             requested_by,
             json.dumps(asdict(options)),
         )
-        await connection.execute(sql("bury_dead_runs"), options.index, row["run_id"])
+        await bury_dead_runs(connection, options.index, row["run_id"])
     return RunIdentity(row["run_id"], row["run_key"])
 
 
@@ -289,14 +280,10 @@ def _verdict_of(error: BaseException) -> tuple[str, str]:
 
 async def _finish(run: Run, verdict: str, message: str) -> None:
     try:
-        async with asyncio.timeout(SECONDS_TO_CLOSE), run.database.connection() as connection:
+        async with asyncio.timeout(SECONDS_TO_CLOSE), run.database.transaction() as connection:
+            await count_unfinished(connection, run.run_id, run.options.model, run.tallies)
             await connection.execute(
-                sql("finish_run"),
-                run.run_id,
-                json.dumps(run.seconds),
-                verdict,
-                message,
-                str(run.model.price),
+                sql("finish_run"), run.run_id, json.dumps(run.seconds), verdict, message
             )
     except (DatabaseError, TimeoutError) as error:
         if verdict == "completed":

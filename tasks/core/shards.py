@@ -19,7 +19,9 @@ async def batches_of_shard(
     """Return a shard's batches that are not durable yet: every `shards`-th of all."""
     finished = await _finished(run)
     mine = cut_batches(images, batch_size)[shard::shards]
-    return tuple(batch for batch in mine if batch.number not in finished)
+    left = tuple(batch for batch in mine if batch.number not in finished)
+    run.progress.total = sum(batch.last - batch.first + 1 for batch in left)
+    return left
 
 
 async def live_shards(run: Run, shards: int) -> frozenset[int]:

@@ -1,8 +1,9 @@
-"""What a run came to: the counts of its durable batches, for people to read."""
+"""What a run came to: the counts of its batches, for people to read."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from tasks.core.markdown import code
+from tasks.core.postgres import Connection
 from tasks.core.run import Run
 from tasks.core.statements import sql
 from tasks.core.types import Listing, SyncPlan
@@ -10,7 +11,7 @@ from tasks.core.types import Listing, SyncPlan
 
 @dataclass(frozen=True, slots=True)
 class RunTotals:
-    """What a run's durable batches add up to; fields as in BatchReport."""
+    """What a run's batches add up to; fields as in BatchReport, of calls also those in vain."""
 
     images: int = 0
     embedded: int = 0
@@ -55,9 +56,9 @@ class RunSummary:
 async def summarise(run: Run) -> RunSummary:
     """Return the summary of an open run, as far as it came."""
     async with run.database.connection() as connection:
-        row = await connection.fetchrow(sql("select_run_totals"), run.run_id)
+        totals = await _read_totals(connection, run)
         changes = await connection.fetchrow(sql("select_run_changes"), run.run_id)
-    totals, seconds = RunTotals(**row), run.seconds
+    seconds = run.seconds
     embedding = seconds.get("embed_batches", 0.0)
     return RunSummary(
         run_id=run.run_id,
@@ -71,6 +72,22 @@ async def summarise(run: Run) -> RunSummary:
         images_per_second=totals.answers / embedding if embedding and totals.answers else None,
         seconds=seconds,
     )
+
+
+async def _read_totals(connection: Connection, run: Run) -> RunTotals:
+    """Return the totals of the durable batches, with what the others have sent so far."""
+    row = await connection.fetchrow(sql("select_run_totals"), run.run_id)
+    durable = {
+        row["batch"] for row in await connection.fetch(sql("select_finished_batches"), run.run_id)
+    }
+    totals = dict(row)
+    for batch, tally in run.tallies.items():
+        if batch not in durable:
+            for name, count in asdict(tally).items():
+                totals[name] += count
+    # With the twins of those that a batch left.
+    totals["pending"] = await connection.fetchval(sql("count_pending"), run.run_id)
+    return RunTotals(**totals)
 
 
 def summary_markdown(summary: RunSummary, verdict: str) -> str:

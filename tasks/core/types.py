@@ -29,6 +29,11 @@ class ImageRef:
         """The gs:// address that the model reads."""
         return f"gs://{self.bucket}/{self.name}"
 
+    @property
+    def can_share(self) -> bool:
+        """Whether its vector may be given to others of the same content: only md5 tells."""
+        return self.content_hash is not None and self.content_hash.startswith("md5:")
+
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
@@ -112,9 +117,10 @@ class ReuseReport:
 
 @dataclass(frozen=True, slots=True)
 class RefusalReport:
-    """How many listed images the model will not accept."""
+    """How many listed images the model will not accept, and how many the next run must ask for."""
 
     images: int
+    pending: int
 
 
 @dataclass(frozen=True, slots=True)

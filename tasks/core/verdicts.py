@@ -104,12 +104,11 @@ async def _check_completeness(
         # A listing that was cut short says nothing of what is not in it.
         scope = (run.run_id, options.bucket, options.prefix)
         extra = await connection.fetch(sql("select_extra", table=table), *scope)
+    found = f"{counts['rows']:,} rows for {counts['expected']:,} images listed and not refused"
+    if counts["left_over"]:
+        found += f"; {counts['left_over']:,} are left for the next run"
     return (
-        Check(
-            "counts are equal",
-            counts["rows"] == counts["expected"],
-            f"{counts['rows']:,} rows for {counts['expected']:,} images listed and not refused",
-        ),
+        Check("counts are equal", counts["rows"] == counts["expected"], found),
         _none_found("every listed image has a vector", missing, "listed images have none"),
         _none_found("every vector's image is listed", extra, "are not in the bucket any more"),
     )

@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from tasks.core import csvreport, embedding, loading, reconcile, refusals, shards
+from tasks.core import csvreport, embedding, loading, pending, reconcile, refusals, shards
 from tasks.core.concurrency import BATCHES_IN_FLIGHT, for_each
 from tasks.core.errors import BirdwalkError, DatabaseUnavailable
 from tasks.core.run import Run, open_run
@@ -48,6 +48,7 @@ async def drive(bucket: str, requests_per_minute: int, batch_size: int) -> None:
         await patiently(lambda: csvreport.write_csv(run))
         await patiently(lambda: reconcile.reuse_vectors(run, made))
         refusals.refuse_too_many(run, await patiently(lambda: refusals.list_refusals(run)))
+        pending.refuse_too_many_pending(run, await patiently(lambda: pending.list_pending(run)))
         await patiently(lambda: reconcile.remove_gone(run, made))
         await patiently(lambda: finish(run))
 

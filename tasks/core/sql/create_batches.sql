@@ -1,4 +1,5 @@
--- One row a batch that is durable, written in the transaction that wrote its vectors.
+-- One row a batch that is durable, written in the transaction that wrote its vectors; and one a
+-- batch that its run ended without, for what it had sent: prices add up to the bill.
 CREATE TABLE IF NOT EXISTS birdwalk.batches (
     run_id bigint NOT NULL REFERENCES birdwalk.runs,
     batch integer NOT NULL,
@@ -12,6 +13,7 @@ CREATE TABLE IF NOT EXISTS birdwalk.batches (
     answers bigint NOT NULL,
     retries bigint NOT NULL,
     deferrals bigint NOT NULL,
+    durable boolean NOT NULL DEFAULT true,
     inserted_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (run_id, batch)
 )

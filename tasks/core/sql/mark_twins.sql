@@ -1,5 +1,5 @@
 -- Of several images with the same content that nobody has embedded yet, the first is.
-UPDATE diff SET kind = 'duplicate'
+UPDATE diff SET kind = 'duplicate', kind_as_twin = kind
 FROM (
     SELECT content_hash, min(image_id) AS first
     FROM diff

@@ -1,5 +1,6 @@
 -- The version of each image of a dead run's batch that the new listing still has, and that has no
--- vector yet.
+-- vector yet. That the listing has it after the call shows that the call was answered for it: no
+-- generation comes back once it was overwritten.
 SELECT pending.image_id, pending.generation, pending.content_hash
 FROM birdwalk.pending
 JOIN birdwalk.objects

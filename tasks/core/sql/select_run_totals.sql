@@ -1,4 +1,4 @@
--- What a run's durable batches add up to.
+-- What a run's batches add up to.
 SELECT
     coalesce(sum(images), 0)::bigint AS images,
     coalesce(sum(embedded), 0)::bigint AS embedded,

@@ -1,0 +1,71 @@
+"""The ledger: what every batch of every run has sent, so that prices add up to the bill.
+
+A batch is counted when it is durable, in the transaction that writes its vectors; and where its run
+ends without it, then. What a killed run had got is counted by its CSV parts. So only calls that
+were under way at a kill are missing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from tasks.core.models import MODELS
+from tasks.core.postgres import Connection
+from tasks.core.statements import sql
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a batch has counted; what was sent counts over all attempts of the batch."""
+
+    calls: int = 0
+    answers: int = 0
+    retries: int = 0
+    deferrals: int = 0
+    refused: int = 0
+    gone: int = 0
+    pending: int = 0
+
+    @classmethod
+    def of_rows(cls, rows: int) -> Self:
+        """Return the tally of a batch of whose earlier attempts only rows of its part are left."""
+        return cls(calls=rows, answers=rows)
+
+    def begin_again(self) -> Self:
+        """Forget what another attempt will find out anew."""
+        self.refused = self.gone = self.pending = 0
+        return self
+
+
+async def count_unfinished(
+    connection: Connection, run_id: int, model: str, tallies: Mapping[int, Tally]
+) -> None:
+    """Count what batches had sent that will never be durable, in a run that is over or ends.
+
+    Those that the ledger has are left as they are. The run's totals are summed up anew.
+    """
+    await connection.executemany(
+        sql("insert_tally"),
+        [
+            (
+                run_id,
+                batch,
+                tally.refused,
+                tally.gone,
+                tally.pending,
+                tally.calls,
+                tally.answers,
+                tally.retries,
+                tally.deferrals,
+            )
+            for batch, tally in tallies.items()
+        ],
+    )
+    price = str(MODELS[model].price) if model in MODELS else None
+    await connection.execute(sql("update_run_totals"), run_id, price)
+
+
+async def bury_dead_runs(connection: Connection, index: str, run_id: int) -> None:
+    """Close the earlier runs of an index that never ended, with what their batches add up to."""
+    for row in await connection.fetch(sql("bury_dead_runs"), index, run_id):
+        await count_unfinished(connection, row["run_id"], row["model"], {})
