@@ -28,6 +28,8 @@ class ModelServerOptions:
         error_rates: share of calls within the quota, by gRPC code, answered with that code:
             {"UNAVAILABLE": 0.02}. UNAUTHENTICATED falls only on images given by gcsUri, with the
             text of Google's failed reads.
+        errors_by_name: objects whose every call by gcsUri is answered with a gRPC code:
+            {"broken.png": "UNAVAILABLE"}.
         seed: of errors and latencies; the n-th call within the quota always fares the same.
         denied: answer every call with PERMISSION_DENIED.
         instant: answer with a unit vector drawn from the hash of the uri, bytes or text: nothing
@@ -39,6 +41,7 @@ class ModelServerOptions:
     latency_distribution: LatencyDistribution = "fixed"
     latency_sigma: float = 0.5
     error_rates: Mapping[str, float] = field(default_factory=dict)
+    errors_by_name: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
     denied: bool = False
     instant: bool = False
@@ -61,9 +64,10 @@ class ModelServerOptions:
                 f"unknown latency distribution {self.latency_distribution!r}; "
                 "expected fixed or lognormal"
             )
-        for code, rate in self.error_rates.items():
+        for code in (*self.error_rates, *self.errors_by_name.values()):
             if code not in ERROR_CODES:
                 raise StackError(f"unknown gRPC code {code!r}; expected such as UNAVAILABLE")
+        for code, rate in self.error_rates.items():
             if not 0 <= rate <= 1:
                 raise StackError(f"the error rate of {code} is {rate}; expected 0 to 1")
         if sum(self.error_rates.values()) > 1:
@@ -98,6 +102,8 @@ def command_line(options: ModelServerOptions) -> tuple[str, ...]:
             arguments += [_flag(name), str(getattr(options, name))]
     for code, rate in options.error_rates.items():
         arguments += ["--error", f"{code}={rate}"]
+    for name, code in options.errors_by_name.items():
+        arguments += ["--error-for", f"{name}={code}"]
     arguments += [_flag(name) for name in ("denied", "instant") if getattr(options, name)]
     return tuple(arguments)
 
@@ -132,18 +138,25 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> Arguments:
     parser.add_argument(
         "--error", type=_error_rate, action="append", default=[], metavar="CODE=RATE"
     )
+    parser.add_argument(
+        "--error-for", type=_error_for, action="append", default=[], metavar="NAME=CODE"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--denied", action="store_true")
     parser.add_argument("--instant", action="store_true")
     values: dict[str, Any] = vars(parser.parse_args(arguments))
     port, storage_endpoint = values.pop("port"), values.pop("storage_endpoint")
-    error_rates = dict(values.pop("error"))
+    values["error_rates"] = dict(values.pop("error"))
+    values["errors_by_name"] = dict(values.pop("error_for"))
     try:
-        return Arguments(
-            port, storage_endpoint, ModelServerOptions(error_rates=error_rates, **values)
-        )
+        return Arguments(port, storage_endpoint, ModelServerOptions(**values))
     except StackError as error:
         parser.error(str(error))
+
+
+def _error_for(text: str) -> tuple[str, str]:
+    name, _, code = text.rpartition("=")
+    return name, code
 
 
 def _error_rate(text: str) -> tuple[str, float]:

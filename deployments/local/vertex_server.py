@@ -132,7 +132,7 @@ class VertexServer:
         self._counter.accept()
         await traffic.delay()
         request = parse_request(message)
-        traffic.fail(by_uri=request.uri is not None)
+        traffic.fail(by_uri=request.uri is not None, name=request.name)
         if instant or self._predictor is None:
             return instant_response(request)
         return await self._predictor.predict(request)

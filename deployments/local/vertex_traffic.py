@@ -103,22 +103,25 @@ class Traffic:
         # exp(mu + sigma^2 / 2) is a lognormal distribution's mean.
         return self._latencies.lognormvariate(math.log(mean) - sigma**2 / 2, sigma)
 
-    def fail(self, *, by_uri: bool) -> None:
-        """Fail a call if the error rates say so.
+    def fail(self, *, by_uri: bool, name: str | None = None) -> None:
+        """Fail a call if the options say so.
 
         Args:
             by_uri: the call gives its picture by gcsUri; only such calls can fail to read it.
+            name: of the picture's object, where the call gives it.
 
         Raises:
             PredictionFault: the error drawn.
         """
+        if name is not None and name in self._options.errors_by_name:
+            self._raise(grpc.StatusCode[self._options.errors_by_name[name]], by_uri=by_uri)
         if not self._options.error_rates:
             return
         draw = self._errors.random()
-        for name, rate in self._options.error_rates.items():
+        for code, rate in self._options.error_rates.items():
             draw -= rate
             if draw < 0:
-                self._raise(grpc.StatusCode[name], by_uri=by_uri)
+                self._raise(grpc.StatusCode[code], by_uri=by_uri)
                 return
 
     def _raise(self, code: grpc.StatusCode, *, by_uri: bool) -> None:

@@ -1,14 +1,17 @@
 """A bucket of any number of pictures that exist only in its listing.
 
-It speaks as much of Cloud Storage's JSON API as listing and looking at a picture takes: the real
-local server reads a file an object, which at 50,000 objects measures that server.
+It speaks as much of Cloud Storage's JSON API as it takes to list from a name on, and to look at an
+object and its picture: the real local server reads a file an object, which at 50,000 objects
+measures that server.
 """
 
 import base64
 import hashlib
 import io
 import json
+import re
 import threading
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 from PIL import Image
 
 LARGEST_PAGE = 1000
+NUMBERED = re.compile(r"\d{9}\.png$")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -32,12 +36,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(self.picture, "image/png")
         elif address.path.endswith("/o"):
             self._answer(json.dumps(self._page(query)).encode(), "application/json")
+        elif NUMBERED.search(address.path):
+            number = int(address.path[-len("000000000.png") : -len(".png")])
+            self._answer(json.dumps(_describe(number)).encode(), "application/json")
         else:
             bucket = {"kind": "storage#bucket", "name": "birdwalk", "location": "LOCAL"}
             self._answer(json.dumps(bucket).encode(), "application/json")
 
     def _page(self, query: dict[str, str]) -> dict[str, Any]:
-        first = int(query.get("pageToken", "0"))
+        start = bisect_left(range(self.objects), query.get("startOffset", ""), key=_name)
+        first = int(query.get("pageToken", start))
         last = min(
             first + min(int(query.get("maxResults", LARGEST_PAGE)), LARGEST_PAGE), self.objects
         )
@@ -57,8 +65,12 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep quiet: a line a request is no use to anybody here."""
 
 
+def _name(number: int) -> str:
+    return f"photos/{number:09d}.png"
+
+
 def _describe(number: int) -> dict[str, str]:
-    name = f"photos/{number:09d}.png"
+    name = _name(number)
     md5 = hashlib.md5(name.encode(), usedforsecurity=False).digest()
     return {
         "name": name,

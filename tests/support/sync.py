@@ -94,28 +94,32 @@ async def finish(run: Run) -> Verdict:
 async def sync(settings: Settings, bucket: str, **changes: object) -> Synced:
     """Sync a bucket in a run of its own, and return what each step did."""
     async with open_run(options(bucket, **changes), settings, "test") as run:
-        made = await prepare(run)
-        known = await reconcile.reuse_vectors(run, made)
-        reports = await load(run, made)
-        csv = await csvreport.write_csv(run)
-        twins = await reconcile.reuse_vectors(run, made)
-        refusals.refuse_too_many(run, await refusals.list_refusals(run))
-        pending.refuse_too_many_pending(run, await pending.list_pending(run))
-        removed = await reconcile.remove_gone(run, made)
-        index = await hnsw.build_index(run)
-        verdict = await verdicts.verify(run)
-        verdicts.refuse_failed(verdict)
-        space = await spaces.publish(run)
-        assert run.listing is not None
-        return Synced(
-            run_id=run.run_id,
-            listing=run.listing,
-            plan=made,
-            reports=reports,
-            csv=csv,
-            reused=ReuseReport(known.touched + twins.touched, known.copied + twins.copied),
-            removed=removed,
-            index=index,
-            verdict=verdict,
-            space=space,
-        )
+        return await carry_out(run, await prepare(run))
+
+
+async def carry_out(run: Run, made: SyncPlan) -> Synced:
+    """Do what a plan says, to the end, and return what each step did."""
+    known = await reconcile.reuse_vectors(run, made)
+    reports = await load(run, made)
+    csv = await csvreport.write_csv(run)
+    twins = await reconcile.reuse_vectors(run, made)
+    refusals.refuse_too_many(run, await refusals.list_refusals(run))
+    pending.refuse_too_many_pending(run, await pending.list_pending(run))
+    removed = await reconcile.remove_gone(run, made)
+    index = await hnsw.build_index(run)
+    verdict = await verdicts.verify(run)
+    verdicts.refuse_failed(verdict)
+    space = await spaces.publish(run)
+    assert run.listing is not None
+    return Synced(
+        run_id=run.run_id,
+        listing=run.listing,
+        plan=made,
+        reports=reports,
+        csv=csv,
+        reused=ReuseReport(known.touched + twins.touched, known.copied + twins.copied),
+        removed=removed,
+        index=index,
+        verdict=verdict,
+        space=space,
+    )

@@ -138,7 +138,7 @@ async def test_an_image_that_always_fails_is_left_for_the_next_run(
     assert kept(batch) == {"b"}
     assert batch.tally.pending == 1
     assert batch.tally.retries > 0
-    assert ledger.statements == []
+    assert ledger.statements == [(sql("update_error"), (1, 1, "a", "503"))]
 
 
 async def test_a_429_defers_and_is_no_failed_attempt(start: Start) -> None:
@@ -233,6 +233,43 @@ async def test_ten_unexplained_answers_in_a_row_stop_the_run(
     with pytest.raises(SystemicFailure, match=r"10 answers in a row.*what\?"):
         await batch.embed_all(images(*names))
     assert model.asked == names[:16]
+
+
+async def give_up(
+    start: Start, monkeypatch: pytest.MonkeyPatch, failing: range, total: int, answer_at: int
+) -> BatchEmbedder:
+    """Embed 30 images one by one, of which some get no answer; return their batch."""
+    monkeypatch.setattr(embedding, "FIRST_BACKOFF_SECONDS", 1.0)
+    monkeypatch.setattr(embedding, "WORKERS", 1)
+    script: dict[str, list[Exception]] = {f"{n:02d}": [TransientFailure("503")] for n in failing}
+    script[f"{answer_at:02d}"] = [ImageRefused("cannot decode")]
+    batch, _, _ = start(script, budget=1e-9)
+    batch.run.progress.total = total
+    await batch.embed_all(images(*(f"{number:02d}" for number in range(30))))
+    return batch
+
+
+async def test_ten_images_given_up_in_a_row_stop_a_run_that_has_more(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = r"answered nothing.*10 images in a row were given up, the last with: 503.*kept"
+    with pytest.raises(SystemicFailure, match=said):
+        # The refusal of 05 shows that the model is there.
+        await give_up(start, monkeypatch, range(30), total=30, answer_at=5)
+
+
+async def test_images_given_up_at_the_end_of_a_run_are_left_and_stop_nothing(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = await give_up(start, monkeypatch, range(20, 30), total=30, answer_at=5)
+    assert (batch.tally.pending, batch.tally.refused, batch.tally.answers) == (10, 1, 19)
+
+
+async def test_nine_images_given_up_between_answers_stop_nothing(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = await give_up(start, monkeypatch, range(6, 15), total=100, answer_at=5)
+    assert batch.tally.pending == 9
 
 
 async def test_a_part_that_cannot_be_written_stops_the_batch(

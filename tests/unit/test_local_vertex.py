@@ -22,6 +22,7 @@ EVERYTHING = ModelServerOptions(
     latency_distribution="lognormal",
     latency_sigma=0.3,
     error_rates={"UNAVAILABLE": 0.02, "UNAUTHENTICATED": 0.01},
+    errors_by_name={"a=b c.png": "INTERNAL"},
     seed=7,
     denied=True,
     instant=True,
@@ -104,6 +105,14 @@ def test_read_deadlines_fall_on_images_given_by_uri_only() -> None:
         traffic.fail(by_uri=True)
 
 
+def test_an_error_for_a_name_falls_on_every_call_for_it_and_on_no_other() -> None:
+    traffic = traffic_of(ModelServerOptions(errors_by_name={"a.png": "UNAVAILABLE"}))
+    for _ in range(3):
+        traffic.fail(by_uri=True, name="b.png")
+        with pytest.raises(PredictionFault, match="UNAVAILABLE"):
+            traffic.fail(by_uri=True, name="a.png")
+
+
 def test_lognormal_latency_keeps_its_mean_and_has_a_tail() -> None:
     traffic = traffic_of(
         ModelServerOptions(latency_seconds=0.2, latency_distribution="lognormal", latency_sigma=0.5)
@@ -140,6 +149,7 @@ def test_options_survive_the_wire() -> None:
         ({"latency_seconds": -1}, "cannot be negative"),
         ({"latency_distribution": "normal"}, "expected fixed or lognormal"),
         ({"error_rates": {"OK": 0.1}}, "unknown gRPC code 'OK'"),
+        ({"errors_by_name": {"a.png": "OK"}}, "unknown gRPC code 'OK'"),
         ({"error_rates": {"INTERNAL": 1.5}}, "expected 0 to 1"),
         ({"error_rates": {"INTERNAL": 0.6, "UNKNOWN": 0.6}}, "more than 1"),
     ],

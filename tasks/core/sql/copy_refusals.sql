@@ -9,7 +9,7 @@ JOIN birdwalk.refusals
 JOIN birdwalk.objects AS twin
     ON twin.run_id = $1 AND twin.content_hash = pending.content_hash
     AND twin.image_id <> pending.image_id
-WHERE pending.run_id = $1 AND starts_with(pending.content_hash, 'md5:')
+WHERE pending.run_id = $1 AND pending.batch > 0 AND starts_with(pending.content_hash, 'md5:')
 ORDER BY twin.image_id
 ON CONFLICT (space_id, bucket, image_id) DO UPDATE SET
     generation = excluded.generation,
