@@ -4,7 +4,7 @@ import math
 
 from tasks.core.errors import GuardStopped
 from tasks.core.neighbours import find_vector
-from tasks.core.postgres import Connection
+from tasks.core.postgres import Connection, without_nested_loops
 from tasks.core.recovery import recover_parts
 from tasks.core.run import Run
 from tasks.core.spaces import find_space, space_table
@@ -84,7 +84,8 @@ async def _compare(connection: Connection, run: Run, space: Space) -> tuple[Chan
     )
     await connection.execute("ANALYZE diff")
     if await connection.fetchval("SELECT EXISTS (SELECT FROM diff)"):
-        await connection.execute(sql("mark_known_content", table=table))
+        async with without_nested_loops(connection):
+            await connection.execute(sql("mark_known_content", table=table))
         await connection.execute(sql("mark_twins"))
     counts = {row["kind"]: row["images"] for row in await connection.fetch(sql("count_diff"))}
     return tuple(

@@ -199,6 +199,17 @@ class Database:
 
 
 @asynccontextmanager
+async def without_nested_loops(connection: Connection) -> AsyncIterator[None]:
+    """Let what is joined in the block be hashed or sorted, inside the caller's transaction.
+
+    Where Postgres takes a large set for a few rows, it would compare each row with each.
+    """
+    await connection.execute("SET LOCAL enable_nestloop = off")
+    yield
+    await connection.execute("SET LOCAL enable_nestloop = on")
+
+
+@asynccontextmanager
 async def open_database(settings: Settings) -> AsyncIterator[Database]:
     """Yield an open database, birdwalk's own tables in it.
 

@@ -2,7 +2,7 @@
 
 from tasks.core.errors import GuardStopped
 from tasks.core.hnsw import drop_hnsw
-from tasks.core.postgres import Connection
+from tasks.core.postgres import Connection, without_nested_loops
 from tasks.core.run import Run
 from tasks.core.spaces import find_space, space_table
 from tasks.core.statements import sql
@@ -50,11 +50,21 @@ async def _reuse(connection: Connection, run: Run, space: Space) -> ReuseReport:
     scope = (run.run_id, run.options.bucket)
     table = space_table(space)
     touched = _affected(await connection.execute(sql("touch_rows", table=table), *scope))
-    copied = _affected(await connection.execute(sql("copy_duplicates", table=table), *scope))
+    copied = await _copy_duplicates(connection, run, space)
     await connection.execute(sql("copy_refusals"), *scope, space.space_id)
     await connection.execute(sql("copy_errors"), run.run_id)
     await connection.execute(sql("update_run_changes"), run.run_id, 0, touched + copied, 0)
     return ReuseReport(touched, copied)
+
+
+async def _copy_duplicates(connection: Connection, run: Run, space: Space) -> int:
+    """Give missing images the vector of their content; return how many got one."""
+    table, bucket = space_table(space), run.options.bucket
+    await connection.execute(sql("create_copies"))
+    async with without_nested_loops(connection):
+        await connection.execute(sql("fill_copies", table=table), run.run_id, bucket)
+    await connection.execute("ANALYZE copies")
+    return _affected(await connection.execute(sql("copy_duplicates", table=table), bucket))
 
 
 async def remove_gone(run: Run, plan: SyncPlan) -> RemovalReport:

@@ -9,7 +9,7 @@ from tasks.core.csvfile import read_part
 from tasks.core.errors import GateFailed
 from tasks.core.markdown import codes
 from tasks.core.neighbours import nearest, nearest_exact, nearest_to_image
-from tasks.core.postgres import Connection
+from tasks.core.postgres import Connection, without_nested_loops
 from tasks.core.recall import SAME_PLACE, SAMPLED_ROWS, check_recall, sample_rows
 from tasks.core.run import Run
 from tasks.core.spaces import find_space, space_table
@@ -97,8 +97,9 @@ async def _check_completeness(
 ) -> tuple[Check, Check, Check]:
     table, options = space_table(space), run.options
     listed = (run.run_id, options.bucket, space.space_id)
-    counts = await connection.fetchrow(sql("count_scope", table=table), *listed)
-    missing = await connection.fetch(sql("select_missing", table=table), *listed)
+    async with connection.transaction(), without_nested_loops(connection):
+        counts = await connection.fetchrow(sql("count_scope", table=table), *listed)
+        missing = await connection.fetch(sql("select_missing", table=table), *listed)
     extra: list[Any] = []
     if options.limit is None:
         # A listing that was cut short says nothing of what is not in it.

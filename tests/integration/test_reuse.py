@@ -1,10 +1,13 @@
 """A vector that the space has is reused wherever its content turns up, whatever else changed."""
 
+from tasks.core.run import open_run
 from tasks.core.settings import Settings
+from tasks.core.spaces import find_space, space_table
+from tasks.core.statements import sql
 from tests.support.buckets import LocalBucket, picture
 from tests.support.databases import fetch, fetchval
 from tests.support.model_server import ModelServer
-from tests.support.sync import sync
+from tests.support.sync import options, prepare, sync
 
 ROWS = "SELECT image_id, embedding::text FROM image_embeddings"
 
@@ -66,3 +69,26 @@ async def test_a_copy_of_a_known_picture_in_the_place_of_a_refused_one_is_refuse
     synced = await sync(settings, bucket.name)
     assert (await model_server.calls(), synced.verdict.rows) == (0, 2)
     assert await fetchval(url, "SELECT count(*) FROM birdwalk.refusals") == 0
+
+
+async def test_known_content_is_found_in_the_keys_index_without_reading_vectors(
+    settings: Settings, bucket: LocalBucket
+) -> None:
+    bucket.put("a.png", picture(1))
+    await sync(settings, bucket.name)
+    async with open_run(options(bucket.name), settings, "test") as run:
+        await prepare(run)
+        table = space_table(await find_space(run))
+        async with run.database.transaction() as connection:
+            # Of a table of one page any plan is good: leave only the one that large tables need.
+            await connection.execute("SET LOCAL enable_seqscan = off")
+            await connection.execute(sql("create_diff"))
+            await connection.execute(sql("create_copies"))
+            for statement, arguments in (
+                (sql("mark_known_content", table=table), ()),
+                (sql("fill_copies", table=table), (run.run_id, bucket.name)),
+            ):
+                plan = await connection.fetch(f"EXPLAIN {statement}", *arguments)
+                scans = [line for (line,) in plan if f"on {table.name}" in line]
+                assert scans
+                assert [line for line in scans if "Index Only Scan" not in line] == []

@@ -1,0 +1,104 @@
+"""The prices of all runs add up to what the model server answered, however they ended."""
+
+import asyncio
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from tasks.core.embedding import embed_batch
+from tasks.core.loading import insert_batch
+from tasks.core.run import attach_run, open_run
+from tasks.core.settings import Settings
+from tasks.core.summary import summarise
+from tests.support.buckets import LocalBucket, picture
+from tests.support.databases import fetch, fetchval
+from tests.support.model_server import ModelServer
+from tests.support.sync import load, options, prepare, sync
+from tests.support.waiting import until
+
+ROOT = Path(__file__).parents[2]
+RUNS = """
+SELECT verdict, embedded, calls, (price_usd / 0.0001)::integer FROM birdwalk.runs ORDER BY run_id
+"""
+PAID = "SELECT (sum(price_usd) / 0.0001)::integer FROM birdwalk.runs"
+SENT = "SELECT sum(calls)::integer FROM birdwalk.runs"
+
+
+async def test_a_cancelled_run_has_paid_for_batches_that_never_became_durable(
+    settings: Settings, bucket: LocalBucket, model_server: ModelServer, url: str
+) -> None:
+    bucket.put_pictures(12)
+    with suppress(asyncio.CancelledError):
+        async with open_run(options(bucket.name, batch_size=5), settings, "test") as run:
+            await prepare(run)
+            await insert_batch(run, await embed_batch(run, 1))
+            await embed_batch(run, 2)
+            totals = (await summarise(run)).totals
+            assert (totals.embedded, totals.calls, totals.answers) == (5, 10, 10)
+            raise asyncio.CancelledError
+    assert await fetch(url, RUNS) == [("cancelled", 5, 10, 10)]
+    synced = await sync(settings, bucket.name)
+    assert synced.plan.recovered == 5
+    assert await fetch(url, RUNS) == [("cancelled", 5, 10, 10), ("completed", 2, 2, 2)]
+    assert await fetchval(url, PAID) == await model_server.answers() == 12
+
+
+async def test_what_a_killed_shard_had_paid_for_counts_for_its_run(
+    settings: Settings, bucket: LocalBucket, model_server: ModelServer, url: str
+) -> None:
+    bucket.put_pictures(20)
+    async with open_run(options(bucket.name, batch_size=10), settings, "test") as run:
+        made = await prepare(run)
+        async with attach_run(run.run_id, 0, 2, settings) as shard:
+            await embed_batch(shard, 1)
+        await load(run, made)
+    assert await fetch(url, RUNS) == [("completed", 20, 20, 20)]
+    assert await model_server.answers() == 20
+
+
+async def test_a_killed_run_counts_what_it_had_got_once_and_loads_it_for_nothing(
+    settings: Settings, bucket: LocalBucket, model_server: ModelServer, url: str
+) -> None:
+    bucket.put_pictures(40)
+    await model_server.configure(latency_seconds=0.1, instant=True)
+    process = await start_driver(settings, bucket, url)
+
+    async def a_batch_is_durable() -> bool:
+        return await fetchval(url, "SELECT count(*) FROM birdwalk.batches") > 0
+
+    await until(a_batch_is_durable, 120)
+    process.kill()
+    await process.wait()
+    await model_server.configure(instant=True)
+    # One that it had paid for is of no use any more: paid it was.
+    ((first,),) = await fetch(url, "SELECT min(image_id) FROM birdwalk.objects")
+    bucket.put(first, picture(5_000))
+    # A run of another space counts it too, and must not count it twice.
+    await sync(settings, bucket.name, dimension=256)
+    await sync(settings, bucket.name)
+    (killed, *others) = await fetch(url, RUNS)
+    assert killed[0] == "failed"
+    assert killed[1] <= killed[2] == killed[3]
+    assert [sent for _, _, sent, _ in others] == [paid for *_, paid in others]
+    statistics = await model_server.statistics()
+    in_flight = await model_server.answers() - await fetchval(url, PAID)
+    assert 0 <= in_flight <= statistics.most_in_flight
+    # All that the killed run got is counted, and nothing of it was asked again but for the one.
+    assert others[-1][3] == 40 - killed[3] + 1
+    assert await fetchval(url, SENT) == await fetchval(url, PAID)
+
+
+async def start_driver(
+    settings: Settings, bucket: LocalBucket, url: str
+) -> asyncio.subprocess.Process:
+    """Start a sync in a process of its own, at 20 images a second."""
+    environment = {
+        f"BIRDWALK_{name.upper()}": str(value)
+        for name, value in settings.model_dump(exclude_none=True).items()
+    }
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.support.driver", bucket.name, "1200", "8"),
+        cwd=ROOT,
+        env={**os.environ, **environment, "BIRDWALK_DATABASE_URL": url},
+    )

@@ -1,0 +1,47 @@
+"""A database that an earlier version made is brought up to date when it is opened."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from tasks.core.postgres import open_database
+from tasks.core.settings import Settings
+from tests.support.buckets import LocalBucket
+from tests.support.databases import execute, fetchval
+from tests.support.sync import sync
+
+EARLIER = """
+ALTER TABLE birdwalk.pending DROP COLUMN error;
+ALTER TABLE birdwalk.batches DROP COLUMN durable;
+DROP INDEX birdwalk.pending_twins;
+"""
+BATCHES = "SELECT count(*) FROM birdwalk.batches WHERE durable"
+
+
+async def test_an_earlier_database_gets_what_it_lacks_and_keeps_what_it_has(
+    settings: Settings, bucket: LocalBucket, url: str
+) -> None:
+    bucket.put_pictures(3)
+    await sync(settings, bucket.name)
+    await execute(url, EARLIER)
+    bucket.put("new.png")
+    assert (await sync(settings, bucket.name)).total("calls") == 1
+    assert await fetchval(url, BATCHES) == 2
+    assert await fetchval(url, "SELECT to_regclass('birdwalk.pending_twins')::text") is not None
+
+
+@pytest.mark.parametrize("table", ["pending", "batches"])
+async def test_opening_a_database_waits_for_no_run_that_is_under_way(
+    settings: Settings, url: str, table: str
+) -> None:
+    async with open_database(settings):
+        connection = await asyncpg.connect(url)
+        try:
+            async with connection.transaction(), asyncio.timeout(20):
+                # As a plan does, for as long as it writes its work lists.
+                await connection.execute(f"LOCK TABLE birdwalk.{table} IN ROW EXCLUSIVE MODE")
+                async with open_database(settings):
+                    pass
+        finally:
+            await connection.close()
