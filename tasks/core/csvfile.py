@@ -114,7 +114,8 @@ def join_parts(parts: Iterable[Path], target: Path, dimension: int) -> int:
     """Write the parts as one CSV, each part's rows ordered by image_id; return the rows.
 
     The target appears whole or not at all. Parts in the order of their names make the whole file
-    ordered, since batches are cut from an ordered listing.
+    ordered, since batches are cut from an ordered listing; but for a twin that took the place of an
+    image that was gone.
     """
     rows = 0
     partial = target.with_name(target.name + ".partial")
