@@ -29,6 +29,7 @@ SCHEMA_STATEMENTS = (
     "create_schema",
     "create_runs",
     "create_spaces",
+    "add_space_measurement",
     "create_spaces_one_active",
     "create_objects",
     "create_pending",

@@ -34,6 +34,7 @@ class ImageRef:
 class Neighbour:
     """One answer to "which images look like this one?"; distance is L2, 0 is identical."""
 
+    bucket: str
     image_id: str
     distance: float
 
@@ -49,7 +50,10 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """An embedding space of an index, and the table that holds its vectors."""
+    """An embedding space of an index, and the table that holds its vectors.
+
+    `ef_search` is what searches through its approximate index need, as the gate measured it.
+    """
 
     space_id: int
     index: str
@@ -58,6 +62,7 @@ class Space:
     preprocessing: str
     table: str
     status: Literal["loading", "active", "retired", "failed"]
+    ef_search: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +197,11 @@ class BatchReport:
 
 @dataclass(frozen=True, slots=True)
 class IndexReport:
-    """Whether the space has an approximate index, and what it cost to make."""
+    """Whether the space has an approximate index, and whether this run built it."""
 
     rows: int
     built: bool
     present: bool
-    seconds: float
     reason: str
 
 
