@@ -74,11 +74,13 @@ async def remove_gone(run: Run, plan: SyncPlan) -> RemovalReport:
                 )
             )
             gone = 0
-            if options.limit is None:
+            # Only a batch finds an image gone that the plan did not: else there is nothing to seek.
+            if options.limit is None and (plan.gone or plan.calls):
                 gone = _affected(
                     await connection.execute(sql("delete_gone_rows", table=table), *scope)
                 )
                 _refuse_more_than_planned(run, plan, gone)
+            if options.limit is None:
                 await connection.execute(sql("delete_gone_refusals"), *scope, space.space_id)
             await connection.execute(sql("update_run_changes"), run.run_id, 0, 0, gone + stale)
         if gone + stale > REBUILD_SHARE * max(plan.stored, 1):

@@ -12,7 +12,7 @@ from tasks.core.neighbours import nearest, nearest_exact, nearest_to_image
 from tasks.core.postgres import Connection
 from tasks.core.recall import SAME_PLACE, SAMPLED_ROWS, sample_rows
 from tasks.core.run import Run
-from tasks.core.spaces import find_space, space_table
+from tasks.core.spaces import count_stored, find_space, space_table
 from tasks.core.statements import sql
 from tasks.core.tuning import tune_search
 from tasks.core.types import Check, Neighbour, Space, Vector, Verdict
@@ -99,9 +99,12 @@ async def _check_completeness(
     table, options = space_table(space), run.options
     listed = (run.run_id, options.bucket, space.space_id)
     counts = await connection.fetchrow(sql("count_scope", table=table), *listed)
-    missing = await connection.fetch(sql("select_missing", table=table), *listed)
+    # Counting is one pass over both; what is not as it should be is looked for where there is some.
+    missing: list[Any] = []
+    if counts["missing"]:
+        missing = await connection.fetch(sql("select_missing", table=table), *listed)
     extra: list[Any] = []
-    if options.limit is None:
+    if options.limit is None and counts["rows"] != await count_stored(connection, run):
         # A listing that was cut short says nothing of what is not in it.
         scope = (run.run_id, options.bucket, options.prefix)
         extra = await connection.fetch(sql("select_extra", table=table), *scope)

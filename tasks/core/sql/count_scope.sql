@@ -1,7 +1,11 @@
--- Rows of the listed images, and the images expected to have one: listed and not refused.
+-- Rows of the listed images, and the images expected to have one: listed and not refused; of these,
+-- how many have none, or one of another version.
 SELECT
     count(stored.image_id) AS rows,
-    count(*) FILTER (WHERE refusals.image_id IS NULL) AS expected
+    count(*) FILTER (WHERE refusals.image_id IS NULL) AS expected,
+    count(*) FILTER (
+        WHERE refusals.image_id IS NULL AND stored.generation IS DISTINCT FROM objects.generation
+    ) AS missing
 FROM birdwalk.objects
 LEFT JOIN {table} AS stored
     ON stored.bucket = $2 AND stored.image_id = objects.image_id

@@ -11,7 +11,9 @@ SELECT
         SELECT coalesce(sum(runs.recovered + runs.reused + runs.removed + batches.written), 0)
         FROM birdwalk.runs
         CROSS JOIN LATERAL (
-            SELECT count(*) AS written FROM birdwalk.batches WHERE batches.run_id = runs.run_id
+            SELECT count(*) + coalesce(sum(batches.images), 0) AS written
+            FROM birdwalk.batches
+            WHERE batches.run_id = runs.run_id
         ) AS batches
         WHERE (runs.index_name, runs.model, runs.dimension, runs.preprocessing)
             = (spaces.index_name, spaces.model, spaces.dimension, spaces.preprocessing)
