@@ -64,6 +64,9 @@ async def test_the_gate_raises_ef_search_until_recall_is_good_and_readers_are_to
     assert chosen in {200, 400, 800}
     assert measured_at is not None
     assert f"SET hnsw.ef_search = {chosen} " in await fetchval(url, COMMENT)
+    await execute(url, "UPDATE birdwalk.spaces SET ef_search = 123")
+    await publish(run)
+    assert "SET hnsw.ef_search = 123 " in await fetchval(url, COMMENT)
     async with open_database(settings) as database, database.transaction() as connection:
         assert await recall_at(connection, chosen) >= 0.95
         space = await find_active_space(connection, "image_embeddings")
