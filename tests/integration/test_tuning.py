@@ -115,6 +115,14 @@ async def rebuild_the_index(_: Settings, _bucket: LocalBucket, url: str) -> None
     await execute(url, "REINDEX INDEX birdwalk.space_1_hnsw")
 
 
+async def do_without_an_index(settings: Settings, bucket: LocalBucket, url: str) -> None:
+    """As where many rows leave: a gate finds none, and a later run builds one."""
+    await execute(url, "DROP INDEX birdwalk.space_1_hnsw")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hnsw, "ROWS_THAT_PAY", 1_000)
+        assert (await sync(settings, bucket.name)).verdict.recall is None
+
+
 async def die_before_inserting(settings: Settings, bucket: LocalBucket, _url: str) -> None:
     """What the dead run had paid for is loaded by the next."""
     bucket.put("recovered.png", picture(502))
@@ -153,6 +161,7 @@ CHANGES: tuple[Change, ...] = (
     remove_an_image,
     break_an_image,
     rebuild_the_index,
+    do_without_an_index,
     die_before_inserting,
     die_before_the_gate,
     fail_at_the_gate,
