@@ -81,10 +81,8 @@ async def tune_search(
 
 def _still_holds(state: Any) -> bool:
     """Tell whether a good recall is on record of the very rows and the very index."""
-    # A gate that found no index has left no recall.
     return (
         state["measured_writes"] == state["writes"]
         and state["measured_index"] == state["index"]
-        and state["recall"] is not None
-        and state["recall"] >= LEAST_RECALL
+        and (state["recall"] or 0.0) >= LEAST_RECALL
     )
