@@ -96,7 +96,7 @@ async def _pairs(
     connection: Connection, space: Space, distance: float, prefix: str
 ) -> AsyncIterator[tuple[StoredImage, StoredImage, float]]:
     table = space_table(space)
-    await widen_search(connection, NEAREST, filtered=bool(prefix))
+    await widen_search(connection, space, NEAREST, filtered=bool(prefix))
     questions = (
         (sql("select_same_bytes", table=table), (prefix,)),
         (sql("select_near_pairs", table=table), (distance, prefix, NEAREST)),

@@ -81,8 +81,6 @@ class ImageLister:
         except ValueError as error:
             # The client refuses names that no bucket can have.
             raise translate_error(exceptions.NotFound(str(error)), self._bucket) from error
-        # An object as the API gives it: the client's Blob costs as much as all else in a listing.
-        listed.item_to_value = unconverted
         async for page in self._fetch(listed.pages):
             images = [image for item in page if (image := self._recognise(item)) is not None]
             if limit is not None:
@@ -105,7 +103,8 @@ class ImageLister:
     def _next_page(self, pages: Iterator[Any]) -> list[Any] | None:
         try:
             page = next(pages, None)
-            return None if page is None else list(page)
+            # As the API gives them: the client's Blobs cost as much as all else in a listing.
+            return None if page is None else page.raw_page.get("items", [])
         except (exceptions.GoogleAPIError, GoogleAuthError, RequestException) as error:
             raise translate_error(error, self._bucket) from error
 
@@ -119,19 +118,13 @@ class ImageLister:
             return None
         updated = item.get("updated")
         return ImageRef(
-            bucket=self._bucket,
-            name=name,
-            generation=int(item["generation"]),
-            content_type=content_type,
-            content_hash=content_hash(item.get("md5Hash"), item.get("crc32c"), size),
-            size=size,
-            updated=datetime.fromisoformat(updated) if updated else None,
+            self._bucket,
+            name,
+            int(item["generation"]),
+            content_type,
+            content_hash(item.get("md5Hash"), item.get("crc32c"), size),
+            datetime.fromisoformat(updated) if updated else None,
         )
-
-
-def unconverted(_iterator: Any, item: dict[str, Any]) -> dict[str, Any]:
-    """Return an object as the API gives it: a page iterator's `item_to_value`."""
-    return item
 
 
 def why_not_an_image(

@@ -15,7 +15,7 @@ from google.cloud import storage
 from requests.exceptions import RequestException
 
 from tasks.core.concurrency import for_each
-from tasks.core.gcs import translate_error, unconverted
+from tasks.core.gcs import translate_error
 from tasks.core.types import ImageRef
 
 # Without nextPageToken the client stops after the first page and says nothing.
@@ -88,9 +88,8 @@ def _list_from(client: storage.Client, first: ImageRef, count: int) -> _Page:
             fields=LISTED_FIELDS,
             page_size=min(count + count // 4 + 1, LARGEST_PAGE),
         )
-        listed.item_to_value = unconverted
         # A page may be empty and yet not the last.
-        items = next((page for page in map(list, listed.pages) if page), [])
+        items = next(filter(None, (page.raw_page.get("items") for page in listed.pages)), [])
     except (exceptions.GoogleAPIError, GoogleAuthError, RequestException) as error:
         raise translate_error(error, first.bucket) from error
     last = items[-1]["name"] if items and listed.next_page_token else None

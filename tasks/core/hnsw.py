@@ -1,7 +1,5 @@
 """The approximate index of a space: built when it pays, valid, and of the query's operator."""
 
-import time
-
 from tasks.core.postgres import Connection
 from tasks.core.run import Run
 from tasks.core.spaces import find_space, space_table
@@ -27,7 +25,6 @@ async def build_index(run: Run) -> IndexReport:
     with run.timed("build_index"):
         await run.hold.take()
         space = await find_space(run)
-        start = time.monotonic()
         async with run.database.connection() as connection:
             rows = await connection.fetchval(sql("count_rows", table=space_table(space)))
             present = await _drop_unusable(connection, space)
@@ -40,7 +37,6 @@ async def build_index(run: Run) -> IndexReport:
             rows=rows,
             built=built,
             present=present or built,
-            seconds=time.monotonic() - start,
             reason=_reason(rows, present=present, built=built),
         )
 

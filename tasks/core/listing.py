@@ -12,7 +12,8 @@ from tasks.core.spaces import count_stored
 from tasks.core.statements import sql
 from tasks.core.types import Listing
 
-COLUMNS = ("run_id", "image_id", "generation", "content_type", "content_hash", "size", "updated")
+COLUMNS = ("run_id", "image_id", "generation", "content_type", "content_hash", "updated")
+"""Of birdwalk.objects; after the first in the order of ImageRef's fields after the bucket."""
 
 
 async def list_images(run: Run) -> Listing:
@@ -49,15 +50,7 @@ async def list_images(run: Run) -> Listing:
 async def _records(run: Run, lister: ImageLister) -> AsyncIterator[tuple[Any, ...]]:
     async for page in lister.pages(run.options.prefix, run.options.limit):
         for image in page:
-            yield (
-                run.run_id,
-                image.name,
-                image.generation,
-                image.content_type,
-                image.content_hash,
-                image.size,
-                image.updated,
-            )
+            yield (run.run_id, *image[1:])
 
 
 async def _refuse_an_empty_listing(connection: Connection, run: Run, lister: ImageLister) -> None:

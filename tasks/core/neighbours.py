@@ -7,9 +7,6 @@ from tasks.core.spaces import space_table
 from tasks.core.statements import sql
 from tasks.core.types import Neighbour, Space, Vector
 
-EF_SEARCH = 100
-"""How many candidates the approximate search keeps; 40, the default, loses recall at 1M rows."""
-
 FILTERED_EF_SEARCH = 400
 """With 100, one row in 20 was missed where a filter let 3% of 20,000 rows pass; now one in 100."""
 
@@ -34,13 +31,16 @@ async def find_vector(connection: Connection, run: Run, space: Space, image_id: 
     return vector
 
 
-async def widen_search(connection: Connection, count: int, *, filtered: bool = False) -> None:
-    """Let the searches of this transaction find `count` rows through an index.
+async def widen_search(
+    connection: Connection, space: Space, count: int, *, filtered: bool = False
+) -> None:
+    """Let the searches of this transaction find `count` rows through the space's index.
 
-    A scan goes on until so many rows pass the filter. Filtered rows come almost in order, and are
-    to be sorted: pgvector's strict_order would leave out those that it finds late.
+    The space's ef_search is what ten neighbours take. A scan goes on until so many rows pass the
+    filter. Filtered rows come almost in order, and are to be sorted: pgvector's strict_order would
+    leave out those that it finds late.
     """
-    least = FILTERED_EF_SEARCH if filtered else EF_SEARCH
+    least = max(space.ef_search, FILTERED_EF_SEARCH if filtered else 0)
     await connection.execute(
         "SELECT set_config('hnsw.ef_search', $1, true),"
         " set_config('hnsw.iterative_scan', $2, true)",
@@ -52,11 +52,11 @@ async def widen_search(connection: Connection, count: int, *, filtered: bool = F
 async def nearest(
     connection: Connection, space: Space, vector: Vector, count: int
 ) -> list[Neighbour]:
-    """Return the `count` nearest images by L2 distance, nearest first, at our ef_search."""
+    """Return the `count` nearest images by L2 distance, nearest first, at its ef_search."""
     async with connection.transaction():
-        await widen_search(connection, count)
+        await widen_search(connection, space, count)
         rows = await connection.fetch(sql("nearest", table=space_table(space)), vector, count)
-    return [Neighbour(row["image_id"], row["distance"]) for row in rows]
+    return [Neighbour(*row) for row in rows]
 
 
 async def nearest_exact(
@@ -64,17 +64,20 @@ async def nearest_exact(
 ) -> list[Neighbour]:
     """Return the true `count` nearest images by L2 distance, nearest first; reads every row."""
     rows = await connection.fetch(sql("nearest_exact", table=space_table(space)), vector, count)
-    return [Neighbour(row["image_id"], row["distance"]) for row in rows]
+    return [Neighbour(*row) for row in rows]
 
 
 async def nearest_to_image(
     connection: Connection, run: Run, space: Space, image_id: str, count: int
 ) -> list[Neighbour]:
-    """Return the `count` images nearest to one of the index, itself left out.
+    """Return the `count` images nearest to one of the run's bucket, itself left out.
+
+    An index may hold several buckets: an image of the same name in another one is a neighbour.
 
     Raises:
         UnknownImage: the index has no such image.
     """
     vector = await find_vector(connection, run, space, image_id)
     found = await nearest(connection, space, vector, count + 1)
-    return [neighbour for neighbour in found if neighbour.image_id != image_id][:count]
+    itself = (run.options.bucket, image_id)
+    return [one for one in found if (one.bucket, one.image_id) != itself][:count]

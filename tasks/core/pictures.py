@@ -47,9 +47,9 @@ async def draw_contact_sheet(run: Run, verdict: Verdict) -> Path:
     Raises:
         ArtifactError: the file cannot be written.
     """
-    tiles = [Tile(verdict.query, "the query", await _read(run, verdict.query))]
+    tiles = [Tile(verdict.query, "the query", await _read(run, run.options.bucket, verdict.query))]
     for rank, neighbour in enumerate(verdict.neighbours[:MOST_NEIGHBOURS], start=1):
-        data = await _read(run, neighbour.image_id)
+        data = await _read(run, neighbour.bucket, neighbour.image_id)
         tiles.append(Tile(neighbour.image_id, f"{rank}.  distance {neighbour.distance:.3f}", data))
     try:
         run.contact_sheet.parent.mkdir(parents=True, exist_ok=True)
@@ -59,9 +59,9 @@ async def draw_contact_sheet(run: Run, verdict: Verdict) -> Path:
     return run.contact_sheet
 
 
-async def _read(run: Run, image_id: str) -> bytes | None:
+async def _read(run: Run, bucket: str, image_id: str) -> bytes | None:
     try:
-        return await download(run.clients.storage, run.options.bucket, image_id)
+        return await download(run.clients.storage, bucket, image_id)
     except (ImageGone, StorageError):
         # A sheet with a blank tile is worth more than no sheet.
         return None

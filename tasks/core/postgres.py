@@ -30,6 +30,7 @@ SCHEMA_STATEMENTS = (
     "create_runs",
     "create_spaces",
     "create_spaces_one_active",
+    "create_spaces_measurement",
     "create_objects",
     "create_pending",
     "create_pending_error",

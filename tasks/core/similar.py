@@ -164,7 +164,7 @@ async def _search(
         text = sql("search_uploaded", table=table)
         arguments += [listing.run_id, listing.bucket, question.since]
     async with connection.transaction():
-        await widen_search(connection, candidates, filtered=filtered)
+        await widen_search(connection, space, candidates, filtered=filtered)
         # The filters' selectivity decides whether the index serves: the plan must see the values.
         await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
         rows = await connection.fetch(text, *arguments)

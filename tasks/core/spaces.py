@@ -12,6 +12,7 @@ from tasks.core.statements import Identifier, Literal, sql
 from tasks.core.types import Space
 
 VIEW_COMMENT = "birdwalk index"
+"""How a view's comment begins; publish knows its own views by it."""
 
 
 def space_table(space: Space) -> Identifier:
@@ -29,6 +30,7 @@ def read_space(row: Any) -> Space:
         preprocessing=row["preprocessing"],
         table=f"space_{row['space_id']}",
         status=row["status"],
+        ef_search=row["ef_search"],
     )
 
 
@@ -104,6 +106,8 @@ async def publish(run: Run) -> Space:
             if space.status != "active" or not exists:
                 await _refuse_a_lesser_space(connection, run, space)
                 await activate(connection, space)
+            else:
+                await _comment_view(connection, space)
         return await find_space(run)
 
 
@@ -149,7 +153,7 @@ async def _repoint_view(connection: Connection, space: Space) -> None:
     await connection.execute(
         sql("create_view", index=index, table=space_table(space), model=Literal(space.model))
     )
-    await connection.execute(sql("comment_view", index=index))
+    await _comment_view(connection, space)
     for grant in grants:
         # Privileges come from the catalogue; the grantee is quoted by regrole's own output.
         grantee = "PUBLIC" if grant["public"] else grant["grantee"]
@@ -159,12 +163,20 @@ async def _repoint_view(connection: Connection, space: Space) -> None:
         )
 
 
+async def _comment_view(connection: Connection, space: Space) -> None:
+    """Tell readers what their searches need: nobody but the view's comment reaches them all."""
+    comment = f"{VIEW_COMMENT}: SET hnsw.ef_search = {space.ef_search} before you search it."
+    await connection.execute(
+        sql("comment_view", index=Identifier(space.index), comment=Literal(comment))
+    )
+
+
 async def _refuse_a_taken_name(connection: Connection, index: str) -> bool:
     """Return whether the index's view exists already."""
     row = await connection.fetchrow(sql("select_relation"), index)
     if row is None:
         return False
-    if row["kind"] != "v" or row["comment"] != VIEW_COMMENT:
+    if row["kind"] != "v" or not (row["comment"] or "").startswith(VIEW_COMMENT):
         raise IndexNameTaken(
             f"public.{index} exists and is not one of birdwalk's views: it was left alone. Choose"
             " another index name, or rename what is there."

@@ -10,10 +10,11 @@ from tasks.core.errors import GateFailed
 from tasks.core.markdown import codes
 from tasks.core.neighbours import nearest, nearest_exact, nearest_to_image
 from tasks.core.postgres import Connection, without_nested_loops
-from tasks.core.recall import SAME_PLACE, SAMPLED_ROWS, check_recall, sample_rows
+from tasks.core.recall import SAME_PLACE, SAMPLED_ROWS, sample_rows
 from tasks.core.run import Run
-from tasks.core.spaces import find_space, space_table
+from tasks.core.spaces import count_stored, find_space, space_table
 from tasks.core.statements import sql
+from tasks.core.tuning import tune_search
 from tasks.core.types import Check, Neighbour, Space, Vector, Verdict
 
 SAMPLED_PARTS = 5
@@ -31,8 +32,8 @@ async def verify(run: Run) -> Verdict:
     with run.timed("verify"):
         space = await find_space(run)
         async with run.database.connection() as connection:
+            space, recall, recall_check = await tune_search(connection, space, run.run_id)
             sample = await sample_rows(connection, space, run.run_id)
-            recall, recall_check = await check_recall(connection, space, sample)
             checks = (
                 *await _check_completeness(connection, run, space),
                 await _check_vectors(connection, run, space),
@@ -97,11 +98,14 @@ async def _check_completeness(
 ) -> tuple[Check, Check, Check]:
     table, options = space_table(space), run.options
     listed = (run.run_id, options.bucket, space.space_id)
+    missing: list[Any] = []
     async with connection.transaction(), without_nested_loops(connection):
+        # One pass counts; what is not as it should be is looked for where there is some.
         counts = await connection.fetchrow(sql("count_scope", table=table), *listed)
-        missing = await connection.fetch(sql("select_missing", table=table), *listed)
+        if counts["missing"]:
+            missing = await connection.fetch(sql("select_missing", table=table), *listed)
     extra: list[Any] = []
-    if options.limit is None:
+    if options.limit is None and counts["rows"] != await count_stored(connection, run):
         # A listing that was cut short says nothing of what is not in it.
         scope = (run.run_id, options.bucket, options.prefix)
         extra = await connection.fetch(sql("select_extra", table=table), *scope)

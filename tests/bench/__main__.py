@@ -23,6 +23,7 @@ from tests.bench import (
     no_change,
     overhead,
     pace,
+    queries,
     quota,
 )
 from tests.bench.figures import machine_load, show
@@ -36,6 +37,7 @@ BENCHMARKS = {
     "local_model": local_model,
     "no_change": no_change,
     "quota": quota,
+    "queries": queries,
     "kill": kill,
 }
 

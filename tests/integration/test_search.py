@@ -119,7 +119,7 @@ async def test_the_planner_takes_the_index_for_a_wide_filter_and_not_for_a_narro
     async with synthetic.searcher.database.transaction() as connection:
         space = await find_active_space(connection, INDEX)
         assert await has_hnsw(connection, space)
-        await widen_search(connection, 40, filtered=True)
+        await widen_search(connection, space, 40, filtered=True)
         await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
         plans = {}
         for prefix in ("", "00", "01000"):

@@ -5,7 +5,7 @@ import shutil
 import asyncpg
 import pytest
 
-from tasks.core import verdicts
+from tasks.core import tuning, verdicts
 from tasks.core.errors import GateFailed, UnknownImage
 from tasks.core.hnsw import build_index
 from tasks.core.options import SyncOptions
@@ -120,7 +120,10 @@ async def test_an_unpublished_space_is_read_whole_also_by_a_later_run(
         assert failed(await verdicts.verify(later)) == {VECTORS: ("0005.png",)}
 
 
-async def test_an_index_with_bad_recall_fails(run: Run, url: str) -> None:
+async def test_an_index_with_bad_recall_at_the_largest_ef_search_fails(
+    run: Run, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "EF_SEARCH_STEPS", (10, 20))
     await fill_space(run, uniform(3_000, 128))
     await execute(
         url,
@@ -132,6 +135,8 @@ async def test_an_index_with_bad_recall_fails(run: Run, url: str) -> None:
     assert verdict.recall < 0.95
     assert RECALL in failed(verdict)
     assert failed(verdict).keys() <= {RECALL, SELF}
+    (check,) = [check for check in verdict.failed if check.name == RECALL]
+    assert check.found == f"recall {verdict.recall:.3f} at ef_search 20"
 
 
 async def test_a_failed_gate_publishes_nothing_of_a_new_index(

@@ -123,7 +123,6 @@ async def test_the_listing_brings_every_field_of_an_image() -> None:
         generation=1700000000000001,
         content_type="image/jpeg",
         content_hash="md5:XrY7u+Ae7tCTyyK7j1rNww==",
-        size=1234,
         updated=image.updated,
     )
     assert image.uri == "gs://b/Köln ✈, 'old'.jpg"

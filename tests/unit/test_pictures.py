@@ -145,7 +145,7 @@ def test_an_odd_name_stays_under_its_tile(name: str) -> None:
 
 
 def verdict(names: list[str]) -> Verdict:
-    found = tuple(Neighbour(name, 0.5) for name in names)
+    found = tuple(Neighbour("birdwalk", name, 0.5) for name in names)
     return Verdict((), names[0], found, len(names), None)
 
 

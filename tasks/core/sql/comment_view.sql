@@ -1,2 +1,2 @@
--- How publish knows its own views.
-COMMENT ON VIEW public.{index} IS 'birdwalk index'
+-- How publish knows its own views, and what readers are told.
+COMMENT ON VIEW public.{index} IS {comment}

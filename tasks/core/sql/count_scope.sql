@@ -1,11 +1,16 @@
 -- Rows of the listed images; the images expected to have one: listed and not refused, nor left for
--- the next run without an older one; and all that are left.
+-- the next run without an older one; how many have none, or one of another version, and are not
+-- left; and all that are left.
 SELECT
     count(stored.image_id) AS rows,
     count(*) FILTER (
         WHERE refusals.image_id IS NULL
             AND (left_over.image_id IS NULL OR stored.image_id IS NOT NULL)
     ) AS expected,
+    count(*) FILTER (
+        WHERE refusals.image_id IS NULL AND left_over.image_id IS NULL
+            AND stored.generation IS DISTINCT FROM objects.generation
+    ) AS missing,
     count(left_over.image_id) AS left_over
 FROM birdwalk.objects
 LEFT JOIN {table} AS stored

@@ -5,7 +5,6 @@ CREATE TABLE IF NOT EXISTS birdwalk.objects (
     generation bigint NOT NULL,
     content_type text,
     content_hash text,
-    size bigint,
     updated timestamptz,
     PRIMARY KEY (run_id, image_id)
 )

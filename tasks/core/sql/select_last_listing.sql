@@ -1,7 +1,13 @@
--- The run whose listing of the bucket is the index's last.
+-- The run whose listing of the bucket is the index's last. One image of each run is looked for by
+-- the key, in its order: as a mere EXISTS, all listings would be read through.
 SELECT runs.run_id, runs.bucket, runs.options ->> 'limit' IS NULL AS whole
 FROM birdwalk.runs
 WHERE runs.index_name = $1
-    AND EXISTS (SELECT FROM birdwalk.objects WHERE objects.run_id = runs.run_id)
+    AND (
+        SELECT true FROM birdwalk.objects
+        WHERE objects.run_id = runs.run_id
+        ORDER BY objects.run_id, objects.image_id
+        LIMIT 1
+    )
 ORDER BY runs.run_id DESC
 LIMIT 1

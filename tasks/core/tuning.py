@@ -1,0 +1,88 @@
+"""Choose ef_search, how many candidates a search through the index keeps, by measurement.
+
+More candidates find more of the true neighbours and take longer; how many it takes depends on the
+table. Each state of table and index is measured once: comparing with exact searches reads every
+row many times.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from tasks.core.hnsw import has_hnsw
+from tasks.core.postgres import Connection
+from tasks.core.recall import (
+    LEAST_RECALL,
+    NO_INDEX,
+    RECALL_CLAIM,
+    SAMPLED_ROWS,
+    find_farthest,
+    judge_recall,
+    measure_recall,
+    sample_rows,
+)
+from tasks.core.spaces import space_table
+from tasks.core.statements import sql
+from tasks.core.types import Check, Space
+
+EF_SEARCH_STEPS = (100, 200, 400, 800)
+GOOD_RECALL = 0.98
+"""Where the steps end. What readers must get at the least is LEAST_RECALL."""
+
+SAMPLED_AFTER_BUILD = 100
+"""An index misses whole neighbourhoods rather than single rows: 20 searches may not meet one."""
+
+
+async def tune_search(
+    connection: Connection, space: Space, seed: int
+) -> tuple[Space, float | None, Check]:
+    """Measure a space's index, unless nothing was written since it was; remember what it takes.
+
+    An index that was built since begins at the smallest ef_search; one that only grew keeps its
+    own at the least.
+
+    Returns:
+        The space with its ef_search, the recall at it (None without an index), and the gate's
+        check of that.
+    """
+    if not await has_hnsw(connection, space):
+        return space, None, NO_INDEX
+    # Read before anything is measured: what is written meanwhile then counts as written since.
+    state = await connection.fetchrow(
+        sql("select_measurement"), space.space_id, str(space_table(space))
+    )
+    if _still_holds(state):
+        found = (
+            f"recall {state['recall']:.3f} at ef_search {space.ef_search}, as measured at"
+            f" {state['measured_at']:%Y-%m-%d %H:%M} UTC: no row was written since"
+        )
+        return space, state["recall"], Check(RECALL_CLAIM, passed=True, found=found)
+    built = state["measured_index"] != state["index"]
+    sample = await sample_rows(
+        connection, space, seed, SAMPLED_AFTER_BUILD if built else SAMPLED_ROWS
+    )
+    farthest = await find_farthest(connection, space, sample)
+    for step in EF_SEARCH_STEPS:
+        if step < space.ef_search and not built:
+            continue
+        tuned = replace(space, ef_search=step)
+        recall = await measure_recall(connection, tuned, farthest)
+        if recall >= GOOD_RECALL:
+            break
+    await connection.execute(
+        sql("update_space_measured"),
+        space.space_id,
+        recall,
+        tuned.ef_search,
+        state["writes"],
+        state["index"],
+    )
+    return tuned, recall, judge_recall(tuned, recall)
+
+
+def _still_holds(state: Any) -> bool:
+    """Tell whether a good recall is on record of the very rows and the very index."""
+    return (
+        state["measured_writes"] == state["writes"]
+        and state["measured_index"] == state["index"]
+        and (state["recall"] or 0.0) >= LEAST_RECALL
+    )
