@@ -18,7 +18,7 @@ from uuid import UUID
 
 from tasks.core.errors import BirdwalkError, DatabaseError, InvalidInput
 from tasks.core.gcs import open_client
-from tasks.core.holds import Hold, IndexHold, ShardHold
+from tasks.core.holds import Hold, IndexHold, ShardHold, kept
 from tasks.core.models import EmbeddingModel, find_model
 from tasks.core.options import PREPROCESSING, SyncOptions
 from tasks.core.postgres import Database, open_database
@@ -212,7 +212,8 @@ async def attach_run(
 
     Raises:
         InvalidInput: no such run is under way.
-        IndexBusy: the run's process is not alive, or another process does this shard.
+        IndexBusy: the run's process is not alive, or another process does this shard; where it
+            died meanwhile, the block is cancelled at once.
     """
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(settings))
@@ -228,8 +229,9 @@ async def attach_run(
         identity = RunIdentity(run_id, row["run_key"])
         limiter = Limiter(options.requests_per_minute / shards)
         run = Run(identity, options, settings, database, hold, clients, limiter)
-        with _as_current(run):
-            yield run
+        async with kept(hold):
+            with _as_current(run):
+                yield run
 
 
 @contextmanager
