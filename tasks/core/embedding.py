@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from tasks.core.concurrency import for_each
-from tasks.core.csvfile import PartWriter
+from tasks.core.csvfile import PartWriter, open_part
 from tasks.core.errors import (
     ImageGone,
     ImageReadDeadline,
@@ -179,7 +179,7 @@ async def embed_batch(run: Run, batch: int) -> BatchReport:
         await run.hold.take()
         space = await find_space(run)
         rows = await _read_batch(run, space, batch)
-        with PartWriter(run.part(batch), space.dimension) as writer:
+        with await open_part(run.part(batch), space.dimension) as writer:
             images = [
                 image
                 for image, refused in rows

@@ -18,6 +18,7 @@ BirdwalkError
 │   ├── IndexBusy               another run holds the index
 │   └── IndexNameTaken          the view's name belongs to something else
 ├── ArtifactError           a file could not be written or read back
+│   └── PartInUse               another process writes it
 ├── GuardStopped            the plan passes a limit that nobody lifted
 ├── TooManyRefusals         more images were refused than max_refusals allows
 ├── GateFailed              the verification found the index wrong
@@ -134,6 +135,10 @@ class IndexNameTaken(DatabaseError):
 
 class ArtifactError(BirdwalkError):
     """A file could not be written, or does not read back."""
+
+
+class PartInUse(ArtifactError):
+    """Another process writes this batch's CSV part."""
 
 
 class GuardStopped(BirdwalkError):

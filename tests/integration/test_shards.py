@@ -6,8 +6,9 @@ import pytest
 
 from tasks.core import holds
 from tasks.core.embedding import embed_batch
-from tasks.core.errors import IndexBusy, InvalidInput
+from tasks.core.errors import DatabaseUnavailable, IndexBusy, InvalidInput
 from tasks.core.loading import insert_batch
+from tasks.core.postgres import open_database
 from tasks.core.progress import count_done
 from tasks.core.run import Run, attach_run, open_run
 from tasks.core.settings import Settings
@@ -18,7 +19,7 @@ from tasks.core.shards import (
     unfinished_batches,
 )
 from tests.support.buckets import LocalBucket
-from tests.support.databases import fetchval
+from tests.support.databases import fetch, fetchval
 from tests.support.model_server import ModelServer
 from tests.support.sync import finish, options, prepare
 from tests.support.waiting import until
@@ -26,6 +27,11 @@ from tests.support.waiting import until
 CUT = """
 SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name LIKE $1
+"""
+
+CUT_WAITING = """
+SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event = 'relation'
 """
 
 
@@ -161,3 +167,36 @@ async def test_a_shard_gives_up_no_shard(run: Run, bucket: LocalBucket, settings
     async with attach_run(run.run_id, 0, 2, settings) as shard:
         with pytest.raises(InvalidInput, match="Only the process that holds the index"):
             await give_up_shard(shard, 1)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+async def test_a_batch_whose_shard_was_given_up_while_inserting_is_recorded_once_and_whole(
+    run: Run, bucket: LocalBucket, settings: Settings, url: str, *, dies: bool
+) -> None:
+    bucket.put_pictures(10)
+    await prepare(run)
+    async with open_database(settings) as database, attach_run(run.run_id, 0, 1, settings) as shard:
+        report = await embed_batch(shard, 1)
+        async with database.transaction() as connection:
+            # The shard's transaction has recorded the batch, and waits to write its rows.
+            await connection.execute("LOCK TABLE birdwalk.space_1 IN SHARE MODE")
+            given_up = asyncio.create_task(insert_batch(shard, report))
+            await until(lambda: waiting_for(url, "relation"))
+            taken_over = asyncio.create_task(insert_batch(run, report))
+            await until(lambda: waiting_for(url, "transactionid"))
+            if dies:
+                assert await fetchval(url, CUT_WAITING) == 1
+                with pytest.raises(DatabaseUnavailable):
+                    await given_up
+                await until(lambda: waiting_for(url, "relation"))
+        await asyncio.gather(taken_over, given_up, return_exceptions=dies)
+    assert await fetch(url, "SELECT batch, embedded FROM birdwalk.batches") == [(1, 10)]
+    assert await fetchval(url, "SELECT count(*) FROM birdwalk.space_1") == 10
+
+
+async def waiting_for(url: str, lock: str) -> bool:
+    """Return whether a session waits for a lock of this kind."""
+    waiting = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = $1
+    """
+    return bool(await fetchval(url, waiting, lock))
