@@ -122,7 +122,7 @@ class Database:
             init=self._register,
             server_settings={
                 "application_name": "birdwalk",
-                "search_path": f"public, {quote_identifier(self._extension_schema or 'public')}",
+                "search_path": self._search_path,
             },
         )
 
@@ -139,6 +139,15 @@ class Database:
                 "BIRDWALK_DATABASE_URL cannot be read: expected"
                 " postgresql://user:password@host:port/database."
             ) from error
+
+    @property
+    def _search_path(self) -> str:
+        return f"public, {quote_identifier(self._extension_schema or 'public')}"
+
+    async def adopt(self, connection: Connection) -> None:
+        """Make a connection of its own as those of the pool."""
+        await connection.execute(f"SET search_path = {self._search_path}")
+        await self._register(connection)
 
     async def _register(self, connection: Connection) -> None:
         if self._extension_schema is not None:
@@ -163,6 +172,11 @@ class Database:
                     return
                 async with connection.transaction():
                     yield connection
+
+    async def analyze(self, statement: str) -> None:
+        """Tell the planner of rows that were just written."""
+        async with self.connection() as connection:
+            await connection.execute(statement)
 
     async def ensure_extension(self) -> str:
         """Create pgvector where it is missing; return its version.

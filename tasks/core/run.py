@@ -23,6 +23,7 @@ from tasks.core.models import EmbeddingModel, find_model
 from tasks.core.options import PREPROCESSING, SyncOptions
 from tasks.core.postgres import Database, open_database
 from tasks.core.quota import Limiter
+from tasks.core.rehearsal import rehearse
 from tasks.core.settings import Settings
 from tasks.core.statements import sql
 from tasks.core.types import Listing, SyncPlan
@@ -174,6 +175,8 @@ async def open_run(
 ) -> AsyncIterator[Run]:
     """Yield an open run that holds its index; on leaving, record its verdict and close all.
 
+    One that only plans works on a rehearsal of the database, of which nothing stays.
+
     Raises:
         IndexBusy: another run holds the index.
         DatabaseUnavailable: Postgres cannot be reached.
@@ -190,8 +193,9 @@ async def open_run(
         limiter = Limiter(options.requests_per_minute)
         run = Run(identity, options, settings, database, hold, clients, limiter)
         try:
-            with _as_current(run):
-                yield run
+            async with _rehearsed(run):
+                with _as_current(run):
+                    yield run
         except BaseException as error:
             await _finish(run, *_verdict_of(error))
             raise
@@ -200,6 +204,21 @@ async def open_run(
         shutil.rmtree(run.directory / "parts", ignore_errors=True)
         if run.csv.exists():
             _point_latest(run.directory)
+
+
+@asynccontextmanager
+async def _rehearsed(run: Run) -> AsyncIterator[None]:
+    """Undo at the block's end what it did to the database, where only a plan was asked for."""
+    if not run.options.plan_only:
+        yield
+        return
+    database = run.database
+    async with rehearse(database) as rehearsal:
+        run.database = rehearsal
+        try:
+            yield
+        finally:
+            run.database = database
 
 
 @asynccontextmanager

@@ -13,20 +13,12 @@ from tests.support.buckets import LocalBucket
 from tests.support.databases import fetchval
 from tests.support.driver import STOPPED
 from tests.support.model_server import ModelServer
+from tests.support.sharded import variables
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
 IMAGES = 120
 SECONDS_TO_STOP = 10.0
-
-
-def variables(settings: Settings) -> dict[str, str]:
-    """Return the environment that gives a process the same settings."""
-    found = {
-        f"BIRDWALK_{name.upper()}": str(value)
-        for name, value in settings.model_dump(exclude_none=True).items()
-    }
-    return {**found, "BIRDWALK_DATABASE_URL": settings.database_url.get_secret_value()}
 
 
 async def start(environment: Mapping[str, str], *arguments: object) -> Process:

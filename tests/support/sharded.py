@@ -1,14 +1,15 @@
 """A run and its shards in processes of their own, to be killed: without Prefect.
 
-    python -m tests.support.sharded run BUCKET REQUESTS_PER_MINUTE BATCH_SIZE
+    python -m tests.support.sharded run|plan BUCKET REQUESTS_PER_MINUTE BATCH_SIZE
     python -m tests.support.sharded shard RUN_ID SHARD SHARDS IMAGES BATCH_SIZE
 
-The run plans, says its number, and waits. A shard does its batches; it exits with 3 and says why
-when birdwalk stops it.
+The run plans, says its number, and waits; one that only plans too. A shard does its batches; it
+exits with 3 and says why when birdwalk stops it.
 """
 
 import asyncio
 import sys
+from dataclasses import replace
 
 from tasks.core.embedding import embed_batch
 from tasks.core.errors import BirdwalkError
@@ -20,10 +21,21 @@ from tests.support.driver import STOPPED
 from tests.support.sync import options, prepare
 
 
-async def hold_run(bucket: str, requests_per_minute: int, batch_size: int) -> None:
+def variables(settings: Settings) -> dict[str, str]:
+    """Return the environment that gives a process the same settings."""
+    found = {
+        f"BIRDWALK_{name.upper()}": str(value)
+        for name, value in settings.model_dump(exclude_none=True).items()
+    }
+    return {**found, "BIRDWALK_DATABASE_URL": settings.database_url.get_secret_value()}
+
+
+async def hold_run(
+    bucket: str, requests_per_minute: int, batch_size: int, *, plan_only: bool
+) -> None:
     """Plan a run and hold its index until killed."""
     asked = options(bucket, requests_per_minute=requests_per_minute, batch_size=batch_size)
-    async with open_run(asked, Settings(), "run sharded") as run:
+    async with open_run(replace(asked, plan_only=plan_only), Settings(), "run sharded") as run:
         await prepare(run)
         sys.stdout.write(f"{run.run_id}\n")
         sys.stdout.flush()
@@ -40,8 +52,9 @@ async def do_shard(run_id: int, shard: int, shards: int, images: int, batch_size
 if __name__ == "__main__":
     kind, *arguments = sys.argv[1:]
     try:
-        if kind == "run":
-            asyncio.run(hold_run(arguments[0], *map(int, arguments[1:])))
+        if kind in {"run", "plan"}:
+            bucket, *numbers = arguments
+            asyncio.run(hold_run(bucket, *map(int, numbers), plan_only=kind == "plan"))
         else:
             asyncio.run(do_shard(*map(int, arguments)))
     except BirdwalkError as error:
