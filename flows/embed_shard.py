@@ -12,6 +12,7 @@ from tasks.core.shards import batches_of_shard
 from tasks.core.types import Batch, BatchReport
 from tasks.database import insert_batch
 from tasks.embeddings import embed_batch
+from tasks.runs import prune_files
 
 BATCHES_IN_FLIGHT = 3
 
@@ -44,4 +45,6 @@ async def embed_shard(
         async def embed_and_insert(batch: Batch) -> BatchReport:
             return await insert_batch(await embed_batch(batch))
 
-        return len(await for_each(batches, embed_and_insert, BATCHES_IN_FLIGHT))
+        done = await for_each(batches, embed_and_insert, BATCHES_IN_FLIGHT)
+        await prune_files(run)
+        return len(done)

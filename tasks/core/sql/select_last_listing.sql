@@ -1,5 +1,10 @@
--- The run whose listing of the bucket is the index's last.
-SELECT runs.run_id, runs.bucket, runs.options ->> 'limit' IS NULL AS whole
+-- The run whose listing of the bucket is the index's last, of what, and whether to its end.
+SELECT
+    runs.run_id,
+    runs.bucket,
+    runs.prefix,
+    runs.started_at AS listed_at,
+    runs.options ->> 'limit' IS NULL AS whole
 FROM birdwalk.runs
 WHERE runs.index_name = $1
     AND EXISTS (SELECT FROM birdwalk.objects WHERE objects.run_id = runs.run_id)
