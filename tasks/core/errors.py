@@ -2,7 +2,7 @@
 
 BirdwalkError
 ├── InvalidInput            a parameter that cannot work: UnknownImage, UnreadablePicture,
-│                           UnknownIndex, EmptyIndex, InvalidIndexName
+│                           UnknownIndex, EmptyIndex, InvalidIndexName, RunIsOver
 ├── StorageError            the bucket: BucketNotFound, BucketForbidden, NothingToEmbed
 ├── EmbeddingError          the model's answer to one image
 │   ├── ImageRefused        will not change by asking again
@@ -55,6 +55,10 @@ class EmptyIndex(InvalidInput):
 
 class InvalidIndexName(InvalidInput):
     """The index's name cannot be a Postgres view name."""
+
+
+class RunIsOver(InvalidInput):
+    """A shard is of a run that ended, or never was."""
 
 
 class StorageError(BirdwalkError):

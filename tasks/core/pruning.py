@@ -1,7 +1,7 @@
 """Remove the files of runs that nobody needs any more: a schedule would fill the disk with them.
 
-The tables need no pruning: a plan deletes the work lists of earlier runs, and what stays of a run is
-its row and one row a batch, some 300.
+The tables need no pruning: a plan deletes the work lists of earlier runs, and what stays of a run
+is its row and one row a batch, some 300.
 """
 
 import asyncio

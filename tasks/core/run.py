@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 from uuid import UUID
 
-from tasks.core.errors import BirdwalkError, DatabaseError, InvalidInput
+from tasks.core.errors import BirdwalkError, DatabaseError, InvalidInput, RunIsOver
 from tasks.core.gcs import open_client
 from tasks.core.holds import Hold, IndexHold, ShardHold, kept
 from tasks.core.models import EmbeddingModel, find_model
@@ -230,7 +230,7 @@ async def attach_run(
     Its share of the pace is one in `shards`; its verdict is the other process's to record.
 
     Raises:
-        InvalidInput: no such run is under way.
+        RunIsOver: no such run is under way.
         IndexBusy: the run's process is not alive, or another process does this shard; where it
             died meanwhile, the block is cancelled at once.
     """
@@ -239,7 +239,7 @@ async def attach_run(
         async with database.connection() as connection:
             row = await connection.fetchrow(sql("select_run"), run_id)
         if row is None:
-            raise InvalidInput(f"Run {run_id} is not under way. Shards are started by their run.")
+            raise RunIsOver(f"Run {run_id} is not under way. Shards are started by their run.")
         options = SyncOptions(**json.loads(row["options"]))
         hold = ShardHold(database, options.index, run_id, shard)
         stack.push_async_callback(hold.release)
