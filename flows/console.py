@@ -98,6 +98,8 @@ def _show_plan(console: Console, plan: SyncPlan) -> None:
     table.add_column("how many", justify="right")
     table.add_column("such as", overflow="fold")
     table.add_row("unchanged", f"{plan.unchanged:,}", "")
+    if plan.recovered:
+        table.add_row("of these, recovered from a dead run", f"{plan.recovered:,}", "")
     for change in plan.changes:
         table.add_row(change.kind, f"{change.images:,}", Text(", ".join(change.examples)))
     console.print(table)

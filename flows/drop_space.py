@@ -6,7 +6,7 @@ from prefect import flow
 from pydantic import Field
 
 from flows.command_line import run_flow_from_command_line
-from tasks.core.rollback import SpaceReport
+from tasks.core.comparison import SpaceReport
 from tasks.spaces import drop_space as drop_one_space
 from tasks.spaces import list_spaces
 

@@ -93,6 +93,7 @@ async def embed_images(  # noqa: PLR0913 - each parameter is a field of the form
         neighbours=neighbours,
         requests_per_minute=requests_per_minute,
         batch_size=batch_size,
+        plan_only=plan_only,
         retry_refused=retry_refused,
         allow_empty=allow_empty,
         max_deletions=max_deletions,

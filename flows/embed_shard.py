@@ -3,15 +3,19 @@
 from typing import Annotated
 
 from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled
 from pydantic import Field
 
 from tasks.core.concurrency import BATCHES_IN_FLIGHT, for_each
+from tasks.core.errors import RunIsOver
 from tasks.core.run import attach_run
 from tasks.core.settings import get_settings
 from tasks.core.shards import batches_of_shard
 from tasks.core.types import Batch, BatchReport
 from tasks.database import insert_batch
 from tasks.embeddings import embed_batch
+from tasks.runs import prune_files
 
 
 @flow(
@@ -26,7 +30,7 @@ async def embed_shard(
     shards: Annotated[int, Field(ge=1)],
     images: Annotated[int, Field(ge=0)],
     batch_size: Annotated[int, Field(ge=1)],
-) -> int:
+) -> int | State[None]:
     """Embed and insert every `shards`-th batch of a run, and return how many there were.
 
     Args:
@@ -36,10 +40,16 @@ async def embed_shard(
         images: Images that the run embeds in all.
         batch_size: Images in one batch.
     """
-    async with attach_run(run_id, shard, shards, get_settings()) as run:
-        batches = await batches_of_shard(run, shard, shards, images, batch_size)
+    try:
+        async with attach_run(run_id, shard, shards, get_settings()) as run:
+            batches = await batches_of_shard(run, shard, shards, images, batch_size)
 
-        async def embed_and_insert(batch: Batch) -> BatchReport:
-            return await insert_batch(await embed_batch(batch))
+            async def embed_and_insert(batch: Batch) -> BatchReport:
+                return await insert_batch(await embed_batch(batch))
 
-        return len(await for_each(batches, embed_and_insert, BATCHES_IN_FLIGHT))
+            done = await for_each(batches, embed_and_insert, BATCHES_IN_FLIGHT)
+            await prune_files(run)
+            return len(done)
+    except RunIsOver as error:
+        # It was cancelled with its run, when a worker was starting it already.
+        return Cancelled(message=str(error))

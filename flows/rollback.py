@@ -8,7 +8,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows.command_line import run_flow_from_command_line
-from tasks.core.rollback import SpaceReport
+from tasks.core.comparison import SpaceReport
 from tasks.spaces import list_spaces, switch_space
 
 
@@ -23,7 +23,7 @@ async def rollback(
     space: Annotated[int, Field(ge=1)] | None = None,
     max_incomplete: Annotated[float, Field(ge=0, le=1)] = 0.1,
 ) -> State[SpaceReport]:
-    """List an index's spaces, and show another of them.
+    """Show another of an index's spaces, and list them.
 
     The next embed-images run publishes the space of its own model and dimension again: change the
     deployment's parameters too, if this is to last.
@@ -33,9 +33,10 @@ async def rollback(
         space: Number of the space to show; by default the one published before.
         max_incomplete: Share of the last listing that may be missing or outdated in it.
     """
-    await list_spaces(index)
-    report = await switch_space(index, space, max_incomplete)
-    await list_spaces(index)
+    try:
+        report = await switch_space(index, space, max_incomplete)
+    finally:
+        await list_spaces(index)
     return Completed(message=_sentence(report), data=report)
 
 
@@ -43,8 +44,7 @@ def _sentence(report: SpaceReport) -> str:
     space = report.space
     return (
         f"{space.index} shows space {space.space_id} ({space.model}, {space.dimension} dimensions,"
-        f" {report.rows:,} rows). Since it last served, {report.missing:,} images came,"
-        f" {report.outdated:,} changed and {report.gone:,} left the bucket."
+        f" {report.rows:,} rows). {report.changes}"
     )
 
 

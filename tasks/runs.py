@@ -17,7 +17,8 @@ from prefect.logging import get_run_logger
 from rich.console import Console
 from rich.status import Status
 
-from tasks.core.errors import BirdwalkError
+from tasks.core import pruning
+from tasks.core.errors import BirdwalkError, DatabaseError
 from tasks.core.options import SyncOptions
 from tasks.core.progress import progress_sentence
 from tasks.core.run import Run, open_run
@@ -39,6 +40,7 @@ async def watched_run(options: SyncOptions) -> AsyncIterator[Run]:
         verdict = "completed"
         try:
             yield run
+            await prune_files(run)
         except BaseException as error:
             verdict = f"failed ({type(error).__name__})"
             raise
@@ -47,6 +49,25 @@ async def watched_run(options: SyncOptions) -> AsyncIterator[Run]:
             with suppress(asyncio.CancelledError):
                 await reporter
             await _write_summary(run, verdict)
+
+
+async def prune_files(run: Run) -> None:
+    """Remove the files of the index's runs of long ago, and say so; a plan removes nothing."""
+    if run.options.plan_only:
+        return
+    try:
+        removed = await pruning.prune_runs(run)
+    except DatabaseError as error:
+        get_run_logger().warning("The files of earlier runs were left as they are: %s", error)
+        return
+    if removed:
+        get_run_logger().info(
+            "Removed the files of %d earlier runs of %s; those of the last %d stay"
+            " (BIRDWALK_RUNS_KEPT).",
+            removed,
+            run.options.index,
+            run.settings.runs_kept,
+        )
 
 
 async def _report_progress(run: Run) -> None:

@@ -5,14 +5,17 @@ import time
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from httpx import HTTPError
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import State
 from prefect.deployments.flow_runs import arun_deployment
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.logging import get_run_logger
-from prefect.states import Cancelled, Crashed
+from prefect.states import Cancelled, Cancelling, Crashed
 
 from tasks.core.errors import DatabaseUnavailable
+from tasks.core.holds import kept
 from tasks.core.progress import count_done
 from tasks.core.run import Run
 from tasks.core.shards import give_up_shard, live_shards
@@ -27,8 +30,11 @@ SECONDS_TO_START = 180.0
 SECONDS_TO_BE_DEAD = 10.0
 """How long a shard that was alive may be out of sight: a lost connection is made again."""
 
-SECONDS_WITHOUT_DATABASE = 120.0
-"""How long Postgres may be away before the run ends: it may be restarting."""
+SECONDS_TO_END = 10.0
+"""How long a worker may take to end a shard of a run that is over: Prefect gives a cancelled run
+30 in all."""
+
+OVER = "Its run is over."
 
 
 @dataclass(slots=True)
@@ -51,6 +57,8 @@ class _Shard:
 async def embed_in_shards(run: Run, plan: SyncPlan, shards: int) -> None:
     """Run the deployment embed-shard once a shard, and wait until none will do more.
 
+    Where the run fails or is cancelled meanwhile, so are its shards.
+
     Batches that a shard left undone are the caller's to do: it asks for unfinished_batches.
 
     Raises:
@@ -59,23 +67,47 @@ async def embed_in_shards(run: Run, plan: SyncPlan, shards: int) -> None:
     """
     if not plan.calls:
         return
-    started = [
-        _Shard(number, await _start_shard(run, plan, number, shards)) for number in range(shards)
-    ]
+    started: list[_Shard] = []
     with run.timed("embed_batches"):
-        async with get_client() as client:
-            reached_at = time.monotonic()
-            while not all(shard.ended for shard in started):
-                await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
-                try:
-                    await _look_after(run, client, started)
-                    reached_at = time.monotonic()
-                except DatabaseUnavailable:
-                    if time.monotonic() - reached_at > SECONDS_WITHOUT_DATABASE:
-                        raise
-                    # Nobody can be seen now, the living neither.
-                    for shard in started:
-                        shard.seen_at = shard.seen_at and time.monotonic()
+        async with get_client() as client, kept(run.hold):
+            try:
+                for number in range(shards):
+                    flow_run = await _start_shard(run, plan, number, shards)
+                    started.append(_Shard(number, flow_run))
+                while not all(shard.ended for shard in started):
+                    await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+                    try:
+                        await _look_after(run, client, started)
+                    except DatabaseUnavailable:
+                        # Nobody can be seen now, the living neither.
+                        for shard in started:
+                            shard.seen_at = shard.seen_at and time.monotonic()
+            finally:
+                await _end(client, [shard for shard in started if not shard.ended])
+
+
+async def _end(client: PrefectClient, left: list[_Shard]) -> None:
+    """Let no shard work on, or begin, for a run that failed or was cancelled."""
+    if not left:
+        return
+    try:
+        # Where no worker has it, Prefect makes this Cancelled at once; else its worker ends it.
+        for shard in left:
+            await client.set_flow_run_state(shard.flow_run, Cancelling(message=OVER))
+        deadline = time.monotonic() + SECONDS_TO_END
+        while left and time.monotonic() < deadline:
+            left = [shard for shard in left if not await _has_ended(client, shard)]
+            await asyncio.sleep(0.5)
+        for shard in left:
+            # Its worker is dead.
+            await client.set_flow_run_state(shard.flow_run, Cancelled(message=OVER), force=True)
+    except (HTTPError, PrefectHTTPStatusError) as error:
+        get_run_logger().warning("Shards end by themselves; Prefect did not end them: %s", error)
+
+
+async def _has_ended(client: PrefectClient, shard: _Shard) -> bool:
+    state = (await client.read_flow_run(shard.flow_run)).state
+    return state is not None and state.is_final()
 
 
 async def _look_after(run: Run, client: PrefectClient, started: list[_Shard]) -> None:
@@ -89,8 +121,7 @@ async def _look_after(run: Run, client: PrefectClient, started: list[_Shard]) ->
         now = time.monotonic()
         if shard.number in alive:
             shard.seen_at = now
-        state = (await client.read_flow_run(shard.flow_run)).state
-        shard.ended = state is not None and state.is_final()
+        shard.ended = await _has_ended(client, shard)
         verdict = shard.verdict(now)
         if shard.ended or verdict is None or not await give_up_shard(run, shard.number):
             continue

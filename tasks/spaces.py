@@ -4,8 +4,8 @@ from prefect import task
 from prefect.artifacts import acreate_table_artifact
 
 from tasks.core import rollback
+from tasks.core.comparison import SpaceReport
 from tasks.core.postgres import open_database
-from tasks.core.rollback import SpaceReport
 from tasks.core.settings import get_settings
 from tasks.retrying import DURABLE
 
@@ -27,15 +27,23 @@ async def list_spaces(index: str) -> tuple[SpaceReport, ...]:
                 "missing": report.missing,
                 "outdated": report.outdated,
                 "gone": report.gone,
+                "not compared": report.elsewhere,
                 "published": f"{report.published_at:%Y-%m-%d %H:%M} UTC"
                 if report.published_at
                 else "never",
             }
             for report in reports
         ],
-        description=f"The spaces of {index} against its last listing.",
+        description=f"The spaces of {index} against {_listing(reports)}.",
     )
     return reports
+
+
+def _listing(reports: tuple[SpaceReport, ...]) -> str:
+    listing = reports[0].listing if reports else None
+    if listing is None:
+        return "no listing: none is kept"
+    return f"{listing}{'' if listing.whole else ', cut short'}"
 
 
 @task(task_run_name="switch {index}", **DURABLE)
@@ -48,5 +56,6 @@ async def switch_space(index: str, space: int | None, max_incomplete: float) -> 
 @task(task_run_name="drop space {space} of {index}", **DURABLE)
 async def drop_space(index: str, space: int) -> SpaceReport:
     """Delete a space that is not shown."""
-    async with open_database(get_settings()) as database:
-        return await rollback.drop_space(database, index, space)
+    settings = get_settings()
+    async with open_database(settings) as database:
+        return await rollback.drop_space(database, settings, index, space)

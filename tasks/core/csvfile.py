@@ -5,8 +5,12 @@ shortest text that reads back as the same float32. A row is written whole or, af
 torn at the end of its file and dropped.
 """
 
+import asyncio
+import errno
+import logging
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -15,8 +19,19 @@ from typing import Self
 import numpy as np
 import orjson
 
-from tasks.core.errors import ArtifactError
+from tasks.core.errors import ArtifactError, PartInUse
 from tasks.core.types import Vector
+
+try:
+    import fcntl
+except ImportError:  # a platform without locks of whole files, such as Windows
+    fcntl = None  # type: ignore[assignment]  # its absence is asked for where it is used
+
+SECONDS_TO_WAIT = 30.0
+"""How long a part may be another process's: a shard that was given up stops within seconds."""
+
+WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+"""What a file system answers that has no locks, such as some network mounts."""
 
 ROW = re.compile(rb'"((?:[^"]|"")*)",([-+.,0-9eE]+)\n')
 
@@ -61,12 +76,31 @@ def read_rows(path: Path, dimension: int) -> Iterator[tuple[str, Vector, int]]:
         yield from parse_rows(path.read_bytes(), dimension)
 
 
+async def open_part(path: Path, dimension: int) -> "PartWriter":
+    """Return a part's writer once no other process writes it any more.
+
+    Raises:
+        ArtifactError: another process still writes it, or the file cannot be written.
+    """
+    deadline = time.monotonic() + SECONDS_TO_WAIT
+    while True:
+        try:
+            return PartWriter(path, dimension)
+        except PartInUse:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(0.2)
+
+
 class PartWriter:
     """Appends rows to a batch's CSV part, each at once, so that a killed batch keeps its rows.
 
-    Opening it drops a torn last row; `finished` holds the image_ids that are already there.
+    Opening it drops a torn last row; `finished` holds the image_ids that are already there. A
+    part has one writer at a time, by a lock that the kernel frees when its process dies; on a
+    platform or file system that has no such locks, the log says so.
 
     Raises:
+        PartInUse: another writer has it.
         ArtifactError: the disk is full, or the file cannot be written.
     """
 
@@ -78,6 +112,7 @@ class PartWriter:
         except OSError as error:
             raise _cannot_write(path, error) from error
         try:
+            _lock(self._file, path)
             rows = list(parse_rows(path.read_bytes(), dimension))
             self.finished = frozenset(name for name, _, _ in rows)
             self._end = rows[-1][2] if rows else 0
@@ -108,6 +143,29 @@ class PartWriter:
         traceback: TracebackType | None,
     ) -> None:
         os.close(self._file)
+
+
+def _lock(file: int, path: Path) -> None:
+    if fcntl is None:
+        _warn_of_no_lock(path, "this platform has no flock")
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise PartInUse(
+            f"{path} is being written by another process: a shard of the same run that was given"
+            " up, and is alive after all. End that process and run again; what it wrote is kept."
+        ) from error
+    except OSError as error:
+        if error.errno not in WITHOUT_LOCKS:
+            raise _cannot_write(path, error) from error
+        _warn_of_no_lock(path, error.strerror)
+
+
+def _warn_of_no_lock(path: Path, why: str | None) -> None:
+    logging.getLogger(__name__).warning(
+        "Nothing keeps two processes from writing %s at once: %s.", path, why
+    )
 
 
 def join_parts(parts: Iterable[Path], target: Path, dimension: int) -> int:

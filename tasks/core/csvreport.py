@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from tasks.core.csvfile import PartWriter, join_parts
+from tasks.core.csvfile import join_parts, open_part
 from tasks.core.errors import ArtifactError
 from tasks.core.run import Run
 from tasks.core.spaces import find_space, space_table
@@ -63,7 +63,7 @@ async def _fetch_missing_parts(run: Run) -> None:
                 row["batch"],
                 run.options.bucket,
             )
-            with PartWriter(path, space.dimension) as writer:
+            with await open_part(path, space.dimension) as writer:
                 for image in stored:
                     writer.append(image["image_id"], image["embedding"].to_numpy())
 

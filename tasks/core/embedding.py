@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from tasks.core.concurrency import for_each
-from tasks.core.csvfile import PartWriter
+from tasks.core.csvfile import PartWriter, open_part
 from tasks.core.errors import (
     ImageGone,
     ImageOverwritten,
@@ -213,7 +213,7 @@ async def embed_batch(run: Run, batch: int) -> BatchReport:
         await run.hold.take()
         space = await find_space(run)
         items = await WorkList(run, space, batch).begin()
-        with PartWriter(run.part(batch), space.dimension) as writer:
+        with await open_part(run.part(batch), space.dimension) as writer:
             finished = writer.finished
             tally = run.tallies.setdefault(batch, Tally.of_rows(len(finished))).begin_again()
             embedder = BatchEmbedder(run, space, writer, batch, tally)

@@ -2,7 +2,7 @@
 
 BirdwalkError
 ├── InvalidInput            a parameter that cannot work: UnknownImage, UnreadablePicture,
-│                           UnknownIndex, EmptyIndex, InvalidIndexName
+│                           UnknownIndex, EmptyIndex, InvalidIndexName, RunIsOver
 ├── StorageError            the bucket: BucketNotFound, BucketForbidden, NothingToEmbed
 ├── EmbeddingError          the model's answer to one image
 │   ├── ImageRefused        will not change by asking again
@@ -19,6 +19,7 @@ BirdwalkError
 │   ├── IndexBusy               another run holds the index
 │   └── IndexNameTaken          the view's name belongs to something else
 ├── ArtifactError           a file could not be written or read back
+│   └── PartInUse               another process writes it
 ├── GuardStopped            the plan passes a limit that nobody lifted
 ├── TooManyRefusals         more images were refused than max_refusals allows
 ├── TooManyPending          more images are left for the next run than max_pending allows
@@ -56,6 +57,10 @@ class EmptyIndex(InvalidInput):
 
 class InvalidIndexName(InvalidInput):
     """The index's name cannot be a Postgres view name."""
+
+
+class RunIsOver(InvalidInput):
+    """A shard is of a run that ended, or never was."""
 
 
 class StorageError(BirdwalkError):
@@ -140,6 +145,10 @@ class IndexNameTaken(DatabaseError):
 
 class ArtifactError(BirdwalkError):
     """A file could not be written, or does not read back."""
+
+
+class PartInUse(ArtifactError):
+    """Another process writes this batch's CSV part."""
 
 
 class GuardStopped(BirdwalkError):

@@ -89,7 +89,8 @@ def _list_from(client: storage.Client, first: ImageRef, count: int) -> _Page:
             page_size=min(count + count // 4 + 1, LARGEST_PAGE),
         )
         # A page may be empty and yet not the last.
-        items = next(filter(None, (page.raw_page.get("items") for page in listed.pages)), [])
+        pages = (page.raw_page.get("items") for page in listed.pages)
+        items: list[dict[str, str]] = next(filter(None, pages), [])
     except (exceptions.GoogleAPIError, GoogleAuthError, RequestException) as error:
         raise translate_error(error, first.bucket) from error
     last = items[-1]["name"] if items and listed.next_page_token else None

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from tasks.core.comparison import SpaceReport
 from tasks.core.errors import IndexDrifted
 from tasks.core.hnsw import OPERATOR_CLASS, ROWS_THAT_PAY
 from tasks.core.postgres import Connection, Database
 from tasks.core.recall import check_recall, sample_rows
-from tasks.core.rollback import SpaceReport, list_spaces
+from tasks.core.rollback import list_spaces
 from tasks.core.similar import find_active_space, find_last_listing
 from tasks.core.spaces import space_table
 from tasks.core.statements import sql

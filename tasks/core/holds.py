@@ -5,15 +5,23 @@ A run that lost its lock has it again only if nobody else had it meanwhile.
 """
 
 import asyncio
-from contextlib import suppress
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
-from tasks.core.errors import DatabaseUnavailable, IndexBusy
+from tasks.core.errors import DatabaseError, DatabaseUnavailable, IndexBusy
 from tasks.core.postgres import Connection, Database, translated
 from tasks.core.statements import sql
 
 SECONDS_BETWEEN_BEATS = 2.0
-"""How often a shard looks whether its lock's connection lives, whatever its batch does."""
+"""How often a kept hold is looked at, whatever its batches do."""
+
+SECONDS_TO_COME_BACK = 4.0
+"""How long an index may be held by nobody before its run is dead: a lost lock is taken again."""
+
+SECONDS_WITHOUT_DATABASE = 120.0
+"""How long Postgres may be away before a kept hold is lost: it may be restarting."""
 
 
 class Hold(Protocol):
@@ -29,6 +37,55 @@ class Hold(Protocol):
 
     async def release(self) -> None:
         """Let others have it."""
+
+
+@asynccontextmanager
+async def kept(hold: Hold) -> AsyncIterator[None]:
+    """Have a hold again soon after a lost connection; where it is lost for good, stop the block.
+
+    A batch may last for minutes, and pays all the while.
+
+    Raises:
+        IndexBusy, DatabaseUnavailable: why the block was cancelled.
+    """
+    block = asyncio.current_task()
+    lost: list[DatabaseError] = []
+
+    async def watch() -> None:
+        lost.append(await _until_lost(hold))
+        if block is not None:
+            block.cancel()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    except (asyncio.CancelledError, Exception) as error:
+        if block is None or not lost:
+            raise
+        block.uncancel()
+        raise lost[0] from error
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+
+
+async def _until_lost(hold: Hold) -> DatabaseError:
+    had_at = time.monotonic()
+    while True:
+        await asyncio.sleep(SECONDS_BETWEEN_BEATS)
+        try:
+            async with asyncio.timeout(SECONDS_WITHOUT_DATABASE):
+                await hold.take()
+            had_at = time.monotonic()
+        except IndexBusy as error:
+            return error
+        except (DatabaseUnavailable, TimeoutError) as error:
+            if time.monotonic() - had_at > SECONDS_WITHOUT_DATABASE:
+                return DatabaseUnavailable(
+                    f"Postgres was away for {SECONDS_WITHOUT_DATABASE:.0f} seconds: {error} Run"
+                    " again when it answers. What was embedded is kept."
+                )
 
 
 class IndexHold:
@@ -116,58 +173,48 @@ class ShardHold:
         self._shard = shard
         self._connection: Connection | None = None
         self._taking = asyncio.Lock()
-        self._beat: asyncio.Task[None] | None = None
 
     async def take(self) -> None:
-        """Be seen alive, for a run that is alive; from the first time on also between batches.
+        """Be seen alive, for a run that is alive.
 
         Raises:
             IndexBusy: the run does not hold its index any more, or the shard works already.
             DatabaseUnavailable: the server cannot be reached.
         """
         async with self._taking:
-            await self._take()
-        if self._beat is None:
-            self._beat = asyncio.create_task(self._keep())
-
-    async def _keep(self) -> None:
-        """Have the lock again soon after a lost connection: a batch may last for minutes."""
-        # Where it is not to be had any more, the next batch or insert says so.
-        with suppress(IndexBusy):
-            while True:
-                await asyncio.sleep(SECONDS_BETWEEN_BEATS)
-                with suppress(DatabaseUnavailable):
-                    async with self._taking:
-                        await self._take()
-
-    async def _take(self) -> None:
-        with translated():
-            if self._connection is None or self._connection.is_closed():
-                name = f"birdwalk run {self._run_id} shard {self._shard}"
-                connection = await self._database.connect(name)
-                if not await connection.fetchval(sql("hold_shard"), self._run_id, self._shard):
-                    await connection.close()
+            with translated():
+                if self._connection is None or self._connection.is_closed():
+                    self._connection = await self._lock()
+                if not await self._run_is_alive(self._connection):
                     raise IndexBusy(
-                        f"Shard {self._shard} of run {self._run_id} works already, or was given"
-                        " up by its run, which does its batches."
+                        f"Run {self._run_id} does not hold index {self._index!r} any more: its flow"
+                        " ended or died. What was embedded is kept; its next run goes on from"
+                        " there."
                     )
-                self._connection = connection
-            if not await self._run_is_alive(self._connection):
-                raise IndexBusy(
-                    f"Run {self._run_id} does not hold index {self._index!r} any more: its flow"
-                    " ended or died. What was embedded is kept; its next run goes on from there."
-                )
+
+    async def _lock(self) -> Connection:
+        name = f"birdwalk run {self._run_id} shard {self._shard}"
+        connection = await self._database.connect(name)
+        if not await connection.fetchval(sql("hold_shard"), self._run_id, self._shard):
+            await connection.close()
+            raise IndexBusy(
+                f"Shard {self._shard} of run {self._run_id} works already, or was given up by its"
+                " run, which does its batches."
+            )
+        return connection
 
     async def _run_is_alive(self, connection: Connection) -> bool:
-        held = await connection.fetchrow(sql("select_holder"), self._index)
+        deadline = time.monotonic() + SECONDS_TO_COME_BACK
         # The holder may be a later run: that one has declared this run dead.
-        return held is not None and bool(await connection.fetchrow(sql("select_run"), self._run_id))
+        while await connection.fetchrow(sql("select_run"), self._run_id) is not None:
+            if await connection.fetchrow(sql("select_holder"), self._index) is not None:
+                return True
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(SECONDS_TO_COME_BACK / 10)
+        return False
 
     async def release(self) -> None:
         """Be seen no more."""
-        if self._beat is not None:
-            self._beat.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._beat
         if self._connection is not None and not self._connection.is_closed():
             await self._connection.close(timeout=5)

@@ -40,9 +40,8 @@ async def list_images(run: Run) -> Listing:
                 lister.images,
                 json.dumps(skipped),
             )
-        async with run.database.connection() as connection:
-            # Without it Postgres takes a new run for a few rows, and compares each with each.
-            await connection.execute(sql("analyze_objects"))
+        # Without it Postgres takes a new run for a few rows, and compares each with each.
+        await run.database.analyze(sql("analyze_objects"))
     run.listing = Listing(lister.objects, lister.images, skipped)
     return run.listing
 

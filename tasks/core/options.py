@@ -28,6 +28,7 @@ class SyncOptions:
     neighbours: int = 5
     requests_per_minute: int = 600
     batch_size: int | None = None
+    plan_only: bool = False
     retry_refused: bool = False
     allow_empty: bool = False
     max_deletions: float = 0.1

@@ -3,6 +3,7 @@
 import math
 
 from tasks.core.errors import GuardStopped
+from tasks.core.expected import expect_nothing, leave_out_expected
 from tasks.core.neighbours import find_vector
 from tasks.core.postgres import Connection, without_nested_loops
 from tasks.core.recovery import recover_parts
@@ -32,7 +33,8 @@ def choose_batch_size(images: int, requests_per_minute: float) -> int:
 async def plan_sync(run: Run) -> SyncPlan:
     """Compare the listing with the space's table; write the batches' work lists.
 
-    What a dead run had paid for and not loaded is loaded first. Guards are only judged here;
+    What a dead run had paid for and not loaded is loaded first, or, where only a plan was asked
+    for, counted. Guards are only judged here;
     `refuse_unguarded` stops the run.
 
     Raises:
@@ -41,6 +43,8 @@ async def plan_sync(run: Run) -> SyncPlan:
     options = run.options
     with run.timed("plan_sync"):
         space = await find_space(run)
+        if options.plan_only:
+            await expect_nothing(run)
         recovered, waiting = await recover_parts(run, space)
         async with run.database.transaction() as connection:
             await connection.execute(sql("delete_old_pending"), options.index, run.run_id, waiting)
@@ -51,8 +55,7 @@ async def plan_sync(run: Run) -> SyncPlan:
             await connection.execute(sql("insert_pending"), run.run_id, size)
             await connection.execute(sql("insert_twins"), run.run_id)
             gone, stored = await _count_gone(connection, run, space)
-        async with run.database.connection() as connection:
-            await connection.execute(sql("analyze_pending"))
+        await run.database.analyze(sql("analyze_pending"))
     run.progress.total = calls
     run.plan = _price(run, (*changes, gone), recovered=recovered, batch_size=size, stored=stored)
     return run.plan
@@ -83,6 +86,8 @@ async def _compare(connection: Connection, run: Run, space: Space) -> tuple[Chan
         options.retry_refused,
     )
     await connection.execute("ANALYZE diff")
+    if options.plan_only:
+        await leave_out_expected(connection)
     if await connection.fetchval("SELECT EXISTS (SELECT FROM diff)"):
         async with without_nested_loops(connection):
             await connection.execute(sql("mark_known_content", table=table))

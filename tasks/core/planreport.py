@@ -26,8 +26,9 @@ def plan_markdown(plan: SyncPlan, options: SyncOptions) -> str:
         f" {'' if guard.held else f'{guard.found} {code(guard.parameter)} allows it.'} |"
         for guard in plan.guards
     )
+    loaded = "wait to be loaded without a call" if options.plan_only else "were recovered"
     recovered = (
-        f"{plan.recovered:,} vectors that a dead run had paid for were recovered.\n\n"
+        f"{plan.recovered:,} vectors that a dead run had paid for {loaded}.\n\n"
         if plan.recovered
         else ""
     )

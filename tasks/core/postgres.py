@@ -126,7 +126,7 @@ class Database:
             init=self._register,
             server_settings={
                 "application_name": "birdwalk",
-                "search_path": f"public, {quote_identifier(self._extension_schema or 'public')}",
+                "search_path": self._search_path,
             },
         )
 
@@ -143,6 +143,15 @@ class Database:
                 "BIRDWALK_DATABASE_URL cannot be read: expected"
                 " postgresql://user:password@host:port/database."
             ) from error
+
+    @property
+    def _search_path(self) -> str:
+        return f"public, {quote_identifier(self._extension_schema or 'public')}"
+
+    async def adopt(self, connection: Connection) -> None:
+        """Make a connection of its own as those of the pool."""
+        await connection.execute(f"SET search_path = {self._search_path}")
+        await self._register(connection)
 
     async def _register(self, connection: Connection) -> None:
         if self._extension_schema is not None:
@@ -167,6 +176,11 @@ class Database:
                     return
                 async with connection.transaction():
                     yield connection
+
+    async def analyze(self, statement: str) -> None:
+        """Tell the planner of rows that were just written."""
+        async with self.connection() as connection:
+            await connection.execute(statement)
 
     async def ensure_extension(self) -> str:
         """Create pgvector where it is missing; return its version.
@@ -205,9 +219,10 @@ async def without_nested_loops(connection: Connection) -> AsyncIterator[None]:
 
     Where Postgres takes a large set for a few rows, it would compare each row with each.
     """
+    before = await connection.fetchval("SELECT current_setting('enable_nestloop')")
     await connection.execute("SET LOCAL enable_nestloop = off")
     yield
-    await connection.execute("SET LOCAL enable_nestloop = on")
+    await connection.execute("SELECT set_config('enable_nestloop', $1, true)", before)
 
 
 @asynccontextmanager

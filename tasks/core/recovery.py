@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.csvfile import read_part
+from tasks.core.expected import expect_rows
 from tasks.core.ledger import Tally, count_unfinished
 from tasks.core.loading import Row, load_rows
 from tasks.core.options import PREPROCESSING
@@ -21,7 +22,8 @@ from tasks.core.types import Space
 async def recover_parts(run: Run, space: Space) -> tuple[int, list[int]]:
     """Load the leftover parts of earlier runs of this index, as far as they are of this space.
 
-    Each part is loaded in a transaction of its own. A part of another machine's disk is not
+    Where only a plan was asked for, they are counted, and stay. Each part is loaded in a
+    transaction of its own. A part of another machine's disk is not
     found, and its images are paid for again.
 
     Returns:
@@ -43,7 +45,8 @@ async def recover_parts(run: Run, space: Space) -> tuple[int, list[int]]:
             continue
         for part in _parts(parts):
             recovered += await _recover_part(run, space, row["run_id"], part)
-        if options.limit is None and row["prefix"].startswith(options.prefix):
+        covered = options.limit is None and row["prefix"].startswith(options.prefix)
+        if covered and not options.plan_only:
             shutil.rmtree(parts, ignore_errors=True)
         else:
             waiting.append(row["run_id"])
@@ -94,6 +97,8 @@ async def _recover_part(run: Run, space: Space, dead_run: int, part: Path) -> in
             for row in versions
             if row["image_id"] in vectors
         ]
+        if run.options.plan_only:
+            return await expect_rows(connection, rows)
         await load_rows(connection, space, [], rows)
         await connection.execute(sql("update_run_changes"), run.run_id, len(rows), 0, 0)
     return len(rows)

@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from tasks.core.errors import BirdwalkError, DatabaseError, InvalidInput
+from tasks.core.errors import BirdwalkError, DatabaseError, InvalidInput, RunIsOver
 from tasks.core.gcs import open_client
-from tasks.core.holds import Hold, IndexHold, ShardHold
+from tasks.core.holds import Hold, IndexHold, ShardHold, kept
 from tasks.core.ledger import Tally, bury_dead_runs, count_unfinished
 from tasks.core.models import EmbeddingModel, find_model
 from tasks.core.options import PREPROCESSING, SyncOptions
 from tasks.core.postgres import Database, open_database
 from tasks.core.quota import Limiter
+from tasks.core.rehearsal import rehearse
 from tasks.core.settings import Settings
 from tasks.core.statements import sql
 from tasks.core.types import Listing, SyncPlan
@@ -165,6 +166,8 @@ async def open_run(
 ) -> AsyncIterator[Run]:
     """Yield an open run that holds its index; on leaving, record its verdict and close all.
 
+    One that only plans works on a rehearsal of the database, of which nothing stays.
+
     Raises:
         IndexBusy: another run holds the index.
         DatabaseUnavailable: Postgres cannot be reached.
@@ -181,8 +184,9 @@ async def open_run(
         limiter = Limiter(options.requests_per_minute)
         run = Run(identity, options, settings, database, hold, clients, limiter)
         try:
-            with _as_current(run):
-                yield run
+            async with _rehearsed(run):
+                with _as_current(run):
+                    yield run
         except BaseException as error:
             await _finish(run, *_verdict_of(error))
             raise
@@ -194,6 +198,21 @@ async def open_run(
 
 
 @asynccontextmanager
+async def _rehearsed(run: Run) -> AsyncIterator[None]:
+    """Undo at the block's end what it did to the database, where only a plan was asked for."""
+    if not run.options.plan_only:
+        yield
+        return
+    database = run.database
+    async with rehearse(database) as rehearsal:
+        run.database = rehearsal
+        try:
+            yield
+        finally:
+            run.database = database
+
+
+@asynccontextmanager
 async def attach_run(
     run_id: int, shard: int, shards: int, settings: Settings
 ) -> AsyncIterator[Run]:
@@ -202,15 +221,16 @@ async def attach_run(
     Its share of the pace is one in `shards`; its verdict is the other process's to record.
 
     Raises:
-        InvalidInput: no such run is under way.
-        IndexBusy: the run's process is not alive, or another process does this shard.
+        RunIsOver: no such run is under way.
+        IndexBusy: the run's process is not alive, or another process does this shard; where it
+            died meanwhile, the block is cancelled at once.
     """
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(settings))
         async with database.connection() as connection:
             row = await connection.fetchrow(sql("select_run"), run_id)
         if row is None:
-            raise InvalidInput(f"Run {run_id} is not under way. Shards are started by their run.")
+            raise RunIsOver(f"Run {run_id} is not under way. Shards are started by their run.")
         options = SyncOptions(**json.loads(row["options"]))
         hold = ShardHold(database, options.index, run_id, shard)
         stack.push_async_callback(hold.release)
@@ -219,8 +239,9 @@ async def attach_run(
         identity = RunIdentity(run_id, row["run_key"])
         limiter = Limiter(options.requests_per_minute / shards)
         run = Run(identity, options, settings, database, hold, clients, limiter)
-        with _as_current(run):
-            yield run
+        async with kept(hold):
+            with _as_current(run):
+                yield run
 
 
 @contextmanager

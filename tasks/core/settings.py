@@ -44,6 +44,9 @@ class Settings(BaseSettings):
         description="The local stack's state; None is `local` in the data directory.",
     )
     database_connections: Annotated[int, Field(ge=2, le=64)] = 6
+    runs_kept: Annotated[int, Field(ge=1)] = Field(
+        default=30, description="Runs of an index whose files stay in the data directory."
+    )
     request_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
     image_time_budget_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
     index_build_memory_mb: Annotated[int, Field(ge=64)] = 512

@@ -149,6 +149,7 @@ async def activate(connection: Connection, space: Space) -> None:
 async def _repoint_view(connection: Connection, space: Space) -> None:
     index = Identifier(space.index)
     grants = await connection.fetch(sql("select_grants"), space.index)
+    owner = await connection.fetchval(sql("select_other_owner"), space.index)
     await connection.execute(sql("drop_view", index=index))
     await connection.execute(
         sql("create_view", index=index, table=space_table(space), model=Literal(space.model))
@@ -158,9 +159,13 @@ async def _repoint_view(connection: Connection, space: Space) -> None:
         # Privileges come from the catalogue; the grantee is quoted by regrole's own output.
         grantee = "PUBLIC" if grant["public"] else grant["grantee"]
         option = " WITH GRANT OPTION" if grant["grantable"] else ""
+        column = f" ({Identifier(grant['column_name'])})" if grant["column_name"] else ""
         await connection.execute(
-            f"GRANT {grant['privilege']} ON public.{index} TO {grantee}{option}"
+            f"GRANT {grant['privilege']}{column} ON public.{index} TO {grantee}{option}"
         )
+    if owner is not None:
+        # The new owner takes the place of the grantor too.
+        await connection.execute(f"ALTER VIEW public.{index} OWNER TO {owner}")
 
 
 async def _comment_view(connection: Connection, space: Space) -> None:

@@ -144,7 +144,8 @@ class SyncPlan:
     Attributes:
         stored: rows of that part of the bucket before the sync.
         changes: images by what must be done about them.
-        recovered: vectors that a dead run had paid for, loaded while planning.
+        recovered: vectors that a dead run had paid for, loaded while planning; by a run that only
+            plans, counted.
         price: US dollars for the calls; `seconds_at_quota`: time for them at the asked pace.
     """
 

@@ -16,10 +16,12 @@ from prefect.states import Cancelling
 from deployments.local.stack import Stack
 from tests.support.buckets import LocalBucket
 from tests.support.databases import fetch, fetchval
+from tests.support.waiting import until
 
 BY_HAND = "embed-images/embed-images"
 DAILY = "embed-images/embed-images-daily"
 PATIENCE_SECONDS = 150.0
+CANCELLED_RUN = "SELECT run_id FROM birdwalk.runs WHERE index_name = 'cancelled'"
 
 
 @pytest.fixture(params=[BY_HAND, DAILY])
@@ -74,6 +76,21 @@ async def test_a_run_asked_for_through_the_api_fills_the_index(
     assert await fetch(database, asked_by, f"run {run.name}") == [("completed",)]
 
 
+async def shards_of(client: PrefectClient, run_id: int) -> list[FlowRun]:
+    """Wait until a run has asked for its two shards."""
+    shard = await client.read_deployment_by_name("embed-shard/embed-shard")
+    ours = DeploymentFilter(id=DeploymentFilterId(any_=[shard.id]))
+    found: list[FlowRun] = []
+
+    async def both_asked_for() -> bool:
+        runs = await client.read_flow_runs(deployment_filter=ours)
+        found[:] = [run for run in runs if run.parameters["run_id"] == run_id]
+        return len(found) == 2
+
+    await until(both_asked_for, PATIENCE_SECONDS)
+    return found
+
+
 async def test_a_second_run_is_cancelled_and_a_cancelled_one_stops_cleanly(
     worker_stack: Stack,
     prefect_client: PrefectClient,
@@ -81,7 +98,7 @@ async def test_a_second_run_is_cancelled_and_a_cancelled_one_stops_cleanly(
     bucket: LocalBucket,
 ) -> None:
     bucket.put_pictures(40)
-    slow = {"bucket": bucket.name, "index": "cancelled", "requests_per_minute": 20}
+    slow = {"bucket": bucket.name, "index": "cancelled", "requests_per_minute": 20, "shards": 2}
     first = await prefect_client.create_flow_run_from_deployment(by_hand.id, parameters=slow)
     first = await reaching(prefect_client, first, "Running")
     asked = "SELECT verdict FROM birdwalk.runs WHERE index_name = 'cancelled'"
@@ -90,9 +107,13 @@ async def test_a_second_run_is_cancelled_and_a_cancelled_one_stops_cleanly(
     second = await prefect_client.create_flow_run_from_deployment(by_hand.id, parameters=slow)
     await reaching(prefect_client, second, "Cancelled")
 
+    shards = await shards_of(prefect_client, await fetchval(database, CANCELLED_RUN))
     await prefect_client.set_flow_run_state(first.id, Cancelling())
     await reaching(prefect_client, first, "Cancelled")
     assert await fetch(database, asked) == [("cancelled",)]
+    # Whether a worker had taken them yet or not.
+    for shard in shards:
+        await reaching(prefect_client, shard, "Cancelled")
 
 
 def test_each_deployment_runs_once_at_a_time_and_cancels_a_second(

@@ -7,7 +7,7 @@ import pytest
 
 from tasks.core.embedding import embed_batch
 from tasks.core.errors import IndexBusy
-from tasks.core.holds import IndexHold, ShardHold
+from tasks.core.holds import IndexHold, ShardHold, kept
 from tasks.core.postgres import Database, open_database
 from tasks.core.reconcile import remove_gone
 from tasks.core.run import open_run
@@ -133,8 +133,23 @@ async def test_a_shard_is_seen_again_soon_after_its_connection_broke(
             return bool(await fetchval(url, shown))
 
         # Nobody asks for it: a batch may take minutes.
-        await until(is_back)
+        async with kept(hold):
+            await until(is_back)
+        await hold.release()
+
+
+async def test_a_shard_waits_a_moment_for_a_run_that_lost_its_connection(
+    settings: Settings, bucket: LocalBucket, database: Database, url: str
+) -> None:
+    async with open_run(options(bucket.name), settings, "run blinking") as run:
+        hold = ShardHold(database, run.options.index, run.run_id, 1)
         await hold.take()
+        await cut(url, "%blinking")
+        waiting = asyncio.create_task(hold.take())
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+        await run.hold.take()
+        await waiting
         await hold.release()
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
@@ -20,14 +21,28 @@ SPACES = "SELECT dimension, status FROM birdwalk.spaces ORDER BY dimension"
 DIMENSIONS = "SELECT DISTINCT vector_dims(embedding) FROM image_embeddings"
 
 
-@pytest.fixture
-async def reader(url: str) -> AsyncIterator[str]:
+@asynccontextmanager
+async def role(url: str, name: str) -> AsyncIterator[str]:
     """A role of a name that must be quoted, with no right to anything yet."""
-    role = f'a "reader" {secrets.token_hex(4)}'
-    quoted = '"' + role.replace('"', '""') + '"'
+    made = f'a "{name}" {secrets.token_hex(4)}'
+    quoted = '"' + made.replace('"', '""') + '"'
     await execute(url, f"CREATE ROLE {quoted}")
     yield quoted
     await execute(url, f"DROP OWNED BY {quoted}; DROP ROLE {quoted}")
+
+
+@pytest.fixture
+async def reader(url: str) -> AsyncIterator[str]:
+    """A role that reads."""
+    async with role(url, "reader") as name:
+        yield name
+
+
+@pytest.fixture
+async def owner(url: str) -> AsyncIterator[str]:
+    """A role that is not who publishes."""
+    async with role(url, "owner") as name:
+        yield name
 
 
 async def test_readers_see_the_columns_they_were_promised(
@@ -91,6 +106,32 @@ async def test_rights_to_the_index_outlive_a_change_of_dimension(
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await connection.fetchval("SELECT count(*) FROM birdwalk.runs")
     await connection.close()
+
+
+async def test_rights_to_columns_and_the_owner_and_the_comment_outlive_it_too(
+    settings: Settings, bucket: LocalBucket, url: str, reader: str, owner: str
+) -> None:
+    bucket.put_pictures(2)
+    await sync(settings, bucket.name)
+    await execute(
+        url,
+        f"GRANT SELECT (image_id), SELECT (embedding) ON image_embeddings TO {reader}"
+        " WITH GRANT OPTION",
+    )
+    await execute(url, "GRANT SELECT (model) ON image_embeddings TO PUBLIC")
+    await execute(url, f"ALTER VIEW image_embeddings OWNER TO {owner}")
+    state = """
+    SELECT relowner::regrole::text, relacl::text, obj_description(pg_class.oid, 'pg_class'),
+        array(
+            SELECT attname || ' ' || attacl::text FROM pg_attribute
+            WHERE attrelid = pg_class.oid AND attacl IS NOT NULL ORDER BY attname
+        )
+    FROM pg_class WHERE oid = 'image_embeddings'::regclass
+    """
+    before = await fetch(url, state)
+    assert [len(row[3]) for row in before] == [3]
+    await sync(settings, bucket.name, dimension=256)
+    assert await fetch(url, state) == before
 
 
 async def test_publishing_again_touches_nothing(

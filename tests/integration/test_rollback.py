@@ -1,6 +1,7 @@
 """An earlier space comes back at once and without a call, and what it lacks is said before."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -72,6 +73,13 @@ async def test_what_changed_since_a_space_served_is_said(
     assert (newest.missing, newest.outdated, newest.gone) == (0, 0, 0)
     assert (oldest.rows, oldest.missing, oldest.outdated, oldest.gone) == (10, 2, 1, 1)
     assert oldest.incomplete == pytest.approx(3 / 11)
+    report = await switch_space(database, INDEX, None, 0.5)
+    said = (
+        rf"Against gs://{bucket.name}/ as listed at 20\d\d-.* UTC, 2 images came since it last"
+        r" served \(new.png, newer.png\), 1 changed \(0003.png\)"
+        r" and 1 left the bucket \(0004.png\)\.$"
+    )
+    assert re.match(said, report.changes)
 
 
 async def test_a_space_that_lacks_too_much_is_refused_with_the_share_that_allows_it(
@@ -86,6 +94,39 @@ async def test_a_space_that_lacks_too_much_is_refused_with_the_share_that_allows
         await switch_space(database, INDEX, None, 0.1)
     assert await fetch(url, SHOWN) == [(256,)]
     await switch_space(database, INDEX, None, 0.201)
+    assert await fetch(url, SHOWN) == [(128,)]
+
+
+async def test_a_listing_says_nothing_of_what_it_does_not_cover(
+    settings: Settings, bucket: LocalBucket, database: Database
+) -> None:
+    bucket.put_all(["birds/a.png", "birds/b.png", "planes/a.png"])
+    await sync(settings, bucket.name, dimension=128)
+    await sync(settings, bucket.name, dimension=256)
+    bucket.delete("birds/a.png")
+    bucket.delete("planes/a.png")
+    await sync(settings, bucket.name, dimension=256, prefix="birds/")
+    oldest = (await list_spaces(database, INDEX))[-1]
+    assert (oldest.listed, oldest.gone, oldest.elsewhere) == (1, 1, 1)
+    report = await switch_space(database, INDEX, None, 0.0)
+    assert f"Against gs://{bucket.name}/birds/ as listed at" in report.changes
+    assert report.changes.endswith("1 rows of other buckets or prefixes were not compared.")
+    await sync(settings, bucket.name, dimension=128, limit=1)
+    cut_short = (await list_spaces(database, INDEX))[-1]
+    assert (cut_short.listed, cut_short.gone, cut_short.missing) == (1, 0, 0)
+    assert "cut short, so that nobody knows what left the bucket" in cut_short.changes
+
+
+async def test_only_the_space_that_was_chosen_is_read(
+    settings: Settings, bucket: LocalBucket, database: Database, url: str
+) -> None:
+    await publish_both(settings, bucket)
+    await sync(settings, bucket.name, dimension=512)
+    # Whoever reads this one waits for ever.
+    async with database.transaction() as connection:
+        await connection.execute("LOCK TABLE birdwalk.space_2")
+        async with asyncio.timeout(20):
+            assert (await switch_space(database, INDEX, 1, 0.0)).rows == 10
     assert await fetch(url, SHOWN) == [(128,)]
 
 
@@ -133,7 +174,7 @@ async def test_only_what_is_there_can_be_shown_or_dropped(
     await sync(settings, bucket.name)
     with pytest.raises(InvalidInput, match="no earlier space"):
         await switch_space(database, INDEX, None, 0.1)
-    for act in (switch_space(database, INDEX, 77, 0.1), drop_space(database, INDEX, 77)):
+    for act in (switch_space(database, INDEX, 77, 0.1), drop_space(database, settings, INDEX, 77)):
         with pytest.raises(InvalidInput, match="no space 77; it has 1"):
             await act
 
@@ -145,8 +186,8 @@ async def test_the_space_that_readers_see_is_not_dropped(
     await publish_both(settings, bucket)
     active, retired = [report.space.space_id for report in await list_spaces(database, INDEX)]
     with pytest.raises(InvalidInput, match="shows: it was left alone"):
-        await drop_space(database, INDEX, active)
-    assert (await drop_space(database, INDEX, retired)).rows == 10
+        await drop_space(database, settings, INDEX, active)
+    assert (await drop_space(database, settings, INDEX, retired)).rows == 10
     assert await fetch(url, SPACES) == [(256, "active")]
     assert await fetchval(url, f"SELECT to_regclass('birdwalk.space_{retired}')") is None
     assert await fetch(url, "SELECT DISTINCT space_id FROM birdwalk.refusals") == [(active,)]
@@ -160,7 +201,10 @@ async def test_an_index_that_a_run_holds_is_neither_switched_nor_are_its_spaces_
 ) -> None:
     await publish_both(settings, bucket)
     async with open_run(options(bucket.name), settings, "run busy-wren"):
-        for act in (switch_space(database, INDEX, None, 1.0), drop_space(database, INDEX, 1)):
+        for act in (
+            switch_space(database, INDEX, None, 1.0),
+            drop_space(database, settings, INDEX, 1),
+        ):
             with pytest.raises(IndexBusy, match="busy-wren"):
                 await act
     await switch_space(database, INDEX, None, 0.0)

@@ -4,9 +4,11 @@ import asyncio
 
 import pytest
 
+from tasks.core import holds
 from tasks.core.embedding import embed_batch
-from tasks.core.errors import IndexBusy, InvalidInput
+from tasks.core.errors import DatabaseUnavailable, IndexBusy, InvalidInput
 from tasks.core.loading import insert_batch
+from tasks.core.postgres import open_database
 from tasks.core.progress import count_done
 from tasks.core.run import Run, attach_run, open_run
 from tasks.core.settings import Settings
@@ -17,13 +19,19 @@ from tasks.core.shards import (
     unfinished_batches,
 )
 from tests.support.buckets import LocalBucket
-from tests.support.databases import fetchval
+from tests.support.databases import fetch, fetchval
 from tests.support.model_server import ModelServer
 from tests.support.sync import finish, options, prepare
+from tests.support.waiting import until
 
 CUT = """
 SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name LIKE $1
+"""
+
+CUT_WAITING = """
+SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event = 'relation'
 """
 
 
@@ -90,18 +98,37 @@ async def test_shards_of_the_same_number_in_two_runs_are_two(
             assert await live_shards(one, 1) == frozenset()
 
 
-async def test_a_shard_whose_run_died_embeds_nothing_more(
-    bucket: LocalBucket, settings: Settings, model_server: ModelServer, url: str
+async def test_a_shard_whose_run_died_stops_in_the_middle_of_a_batch(
+    bucket: LocalBucket,
+    settings: Settings,
+    model_server: ModelServer,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bucket.put_pictures(20)
-    async with open_run(options(bucket.name, batch_size=10), settings, "run parent") as run:
+    monkeypatch.setattr(holds, "SECONDS_BETWEEN_BEATS", 0.1)
+    monkeypatch.setattr(holds, "SECONDS_TO_COME_BACK", 0.3)
+    bucket.put_pictures(60)
+    # Sixty images at this pace are half a minute.
+    asked = options(bucket.name, batch_size=60, requests_per_minute=120)
+    async with open_run(asked, settings, "run parent") as run:
         await prepare(run)
-        async with attach_run(run.run_id, 0, 1, settings) as shard:
-            await do(shard, 1)
-            assert await fetchval(url, CUT, "%run parent") == 1
-            with pytest.raises(IndexBusy, match=f"Run {run.run_id} does not hold index"):
-                await do(shard, 2)
-    assert await model_server.calls() == 10
+
+        async def pays() -> bool:
+            return await model_server.calls() >= 2
+
+        async def shard() -> None:
+            async with attach_run(run.run_id, 0, 1, settings) as mine:
+                await do(mine, 1)
+
+        working = asyncio.create_task(shard())
+        await until(pays)
+        assert await fetchval(url, CUT, "%run parent") == 1
+        with pytest.raises(IndexBusy, match=f"Run {run.run_id} does not hold index") as stopped:
+            await working
+        assert isinstance(stopped.value.__cause__, asyncio.CancelledError)
+        calls = await model_server.calls()
+        await asyncio.sleep(1.0)
+        assert await model_server.calls() == calls < 15
 
 
 async def test_no_shard_joins_a_run_that_is_over_or_never_was(
@@ -120,13 +147,17 @@ async def test_a_shard_that_was_given_up_cannot_come_back(
 ) -> None:
     bucket.put_pictures(20)
     made = await prepare(run)
-    async with attach_run(run.run_id, 0, 1, settings) as shard:
-        await do(shard, 1)
-        assert not await give_up_shard(run, 0)  # it is alive
-        assert await fetchval(url, CUT, "%shard 0") == 1
-        assert await give_up_shard(run, 0)
-        with pytest.raises(IndexBusy, match="was given up by its run"):
+
+    async def be_given_up() -> None:
+        async with attach_run(run.run_id, 0, 1, settings) as shard:
+            await do(shard, 1)
+            assert not await give_up_shard(run, 0)  # it is alive
+            assert await fetchval(url, CUT, "%shard 0") == 1
+            assert await give_up_shard(run, 0)
             await do(shard, 2)
+
+    with pytest.raises(IndexBusy, match="was given up by its run"):
+        await be_given_up()
     left = await unfinished_batches(run, made)
     assert [batch.number for batch in left] == [2]
 
@@ -136,3 +167,36 @@ async def test_a_shard_gives_up_no_shard(run: Run, bucket: LocalBucket, settings
     async with attach_run(run.run_id, 0, 2, settings) as shard:
         with pytest.raises(InvalidInput, match="Only the process that holds the index"):
             await give_up_shard(shard, 1)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+async def test_a_batch_whose_shard_was_given_up_while_inserting_is_recorded_once_and_whole(
+    run: Run, bucket: LocalBucket, settings: Settings, url: str, *, dies: bool
+) -> None:
+    bucket.put_pictures(10)
+    await prepare(run)
+    async with open_database(settings) as database, attach_run(run.run_id, 0, 1, settings) as shard:
+        report = await embed_batch(shard, 1)
+        async with database.transaction() as connection:
+            # The shard's transaction has recorded the batch, and waits to write its rows.
+            await connection.execute("LOCK TABLE birdwalk.space_1 IN SHARE MODE")
+            given_up = asyncio.create_task(insert_batch(shard, report))
+            await until(lambda: waiting_for(url, "relation"))
+            taken_over = asyncio.create_task(insert_batch(run, report))
+            await until(lambda: waiting_for(url, "transactionid"))
+            if dies:
+                assert await fetchval(url, CUT_WAITING) == 1
+                with pytest.raises(DatabaseUnavailable):
+                    await given_up
+                await until(lambda: waiting_for(url, "relation"))
+        await asyncio.gather(taken_over, given_up, return_exceptions=dies)
+    assert await fetch(url, "SELECT batch, embedded FROM birdwalk.batches") == [(1, 10)]
+    assert await fetchval(url, "SELECT count(*) FROM birdwalk.space_1") == 10
+
+
+async def waiting_for(url: str, lock: str) -> bool:
+    """Return whether a session waits for a lock of this kind."""
+    waiting = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = $1
+    """
+    return bool(await fetchval(url, waiting, lock))

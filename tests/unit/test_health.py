@@ -2,6 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tasks.core.comparison import SpaceReport
 from tasks.core.errors import IndexDrifted
 from tasks.core.health import (
     HealthLimits,
@@ -15,7 +16,6 @@ from tasks.core.health import (
     refuse_drifted,
 )
 from tasks.core.healthreport import health_markdown, health_sentence
-from tasks.core.rollback import SpaceReport
 from tasks.core.types import Check, Space
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

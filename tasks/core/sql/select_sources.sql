@@ -1,5 +1,6 @@
 -- The buckets and prefixes that a space's rows come from; when each, or what it is a part of, was
--- last listed, and last synced into this space. A sync is known by its last step.
+-- last listed, and last synced into this space. A sync is known by its last step; a plan keeps
+-- nothing of what it listed.
 SELECT
     source.bucket,
     source.prefix,
@@ -15,6 +16,7 @@ FROM (
 ) AS source
 JOIN birdwalk.runs
     ON runs.index_name = $1 AND runs.bucket = source.bucket
+    AND runs.options ->> 'plan_only' IS DISTINCT FROM 'true'
     AND starts_with(source.prefix, runs.prefix)
 WHERE EXISTS (
     SELECT FROM {table} AS stored

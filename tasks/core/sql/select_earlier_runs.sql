@@ -1,0 +1,13 @@
+-- The runs of an index that are over, the last first, and whether their space is still there.
+SELECT
+    runs.run_id,
+    runs.run_key,
+    runs.verdict = 'completed' AS completed,
+    EXISTS (
+        SELECT FROM birdwalk.spaces
+        WHERE (spaces.index_name, spaces.model, spaces.dimension, spaces.preprocessing)
+            = (runs.index_name, runs.model, runs.dimension, runs.preprocessing)
+    ) AS has_space
+FROM birdwalk.runs
+WHERE runs.index_name = $1 AND runs.run_id <> $2 AND runs.verdict <> 'running'
+ORDER BY runs.run_id DESC

@@ -1,0 +1,62 @@
+"""A run and its shards in processes of their own, to be killed: without Prefect.
+
+    python -m tests.support.sharded run|plan BUCKET REQUESTS_PER_MINUTE BATCH_SIZE
+    python -m tests.support.sharded shard RUN_ID SHARD SHARDS IMAGES BATCH_SIZE
+
+The run plans, says its number, and waits; one that only plans too. A shard does its batches; it
+exits with 3 and says why when birdwalk stops it.
+"""
+
+import asyncio
+import sys
+from dataclasses import replace
+
+from tasks.core.embedding import embed_batch
+from tasks.core.errors import BirdwalkError
+from tasks.core.loading import insert_batch
+from tasks.core.run import attach_run, open_run
+from tasks.core.settings import Settings
+from tasks.core.shards import batches_of_shard
+from tests.support.driver import STOPPED
+from tests.support.sync import options, prepare
+
+
+def variables(settings: Settings) -> dict[str, str]:
+    """Return the environment that gives a process the same settings."""
+    found = {
+        f"BIRDWALK_{name.upper()}": str(value)
+        for name, value in settings.model_dump(exclude_none=True).items()
+    }
+    return {**found, "BIRDWALK_DATABASE_URL": settings.database_url.get_secret_value()}
+
+
+async def hold_run(
+    bucket: str, requests_per_minute: int, batch_size: int, *, plan_only: bool
+) -> None:
+    """Plan a run and hold its index until killed."""
+    asked = options(bucket, requests_per_minute=requests_per_minute, batch_size=batch_size)
+    async with open_run(replace(asked, plan_only=plan_only), Settings(), "run sharded") as run:
+        await prepare(run)
+        sys.stdout.write(f"{run.run_id}\n")
+        sys.stdout.flush()
+        await asyncio.Event().wait()
+
+
+async def do_shard(run_id: int, shard: int, shards: int, images: int, batch_size: int) -> None:
+    """Embed and insert one shard's batches."""
+    async with attach_run(run_id, shard, shards, Settings()) as run:
+        for batch in await batches_of_shard(run, shard, shards, images, batch_size):
+            await insert_batch(run, await embed_batch(run, batch.number))
+
+
+if __name__ == "__main__":
+    kind, *arguments = sys.argv[1:]
+    try:
+        if kind in {"run", "plan"}:
+            bucket, *numbers = arguments
+            asyncio.run(hold_run(bucket, *map(int, numbers), plan_only=kind == "plan"))
+        else:
+            asyncio.run(do_shard(*map(int, arguments)))
+    except BirdwalkError as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        sys.exit(STOPPED)
