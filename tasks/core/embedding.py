@@ -1,6 +1,7 @@
 """Embed the images of a batch: paced, retried one by one, each kept the moment it is finished."""
 
 import asyncio
+import logging
 import random
 import time
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from tasks.core.run import Run, Tally
 from tasks.core.spaces import find_space
 from tasks.core.statements import sql
 from tasks.core.types import BatchReport, ImageRef, Space, Vector
+
+logger = logging.getLogger(__name__)
 
 FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 30.0
@@ -78,14 +81,18 @@ class BatchEmbedder:
             vector = await self._embed(image)
         except ImageRefused as error:
             self.tally.refused += 1
+            logger.debug("%s is refused: %s", image.uri, error)
             await self._record_refusal(image, str(error))
         except ImageGone:
             self.tally.gone += 1
+            logger.debug("%s is gone since it was listed.", image.uri)
             await self._record_gone(image)
-        except (TransientFailure, StorageError):
+        except (TransientFailure, StorageError) as error:
             self.tally.pending += 1
+            logger.debug("%s is left for the next run: %s", image.uri, error)
         except UnexplainedFailure as error:
             self.tally.pending += 1
+            logger.debug("%s is left for the next run: %s", image.uri, error)
             self._stop_after_several(error)
         else:
             self.writer.append(image.name, vector)
@@ -99,6 +106,7 @@ class BatchEmbedder:
             except QuotaExceeded as error:
                 self.tally.deferrals += 1
                 self.run.progress.deferrals += 1
+                logger.debug("%s has to wait for the quota: %s", image.uri, error)
                 self._defer(error)
             except TransientFailure as error:
                 patience.read_deadlines += isinstance(error, ImageReadDeadline)
@@ -107,6 +115,7 @@ class BatchEmbedder:
                 if patience.left < 0:
                     raise
                 self.tally.retries += 1
+                logger.debug("%s is asked again in %.1f s: %s", image.uri, delay, error)
                 await asyncio.sleep(delay)
 
     def _stop_after_several(self, error: UnexplainedFailure) -> None:

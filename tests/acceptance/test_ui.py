@@ -96,15 +96,16 @@ async def test_the_run_page_shows_its_task_runs_by_name_and_draws_them(
         "list gs://birdwalk/",
         "create table of image_embeddings, 128 dimensions",
         "plan sync of 165 images",
-        "embed 0001-0165 of 165",
-        "insert 165 rows of batch 1",
+        "embed 0001-0165 of birdwalk/",
+        "insert 165 rows of 0001-0165",
         "write CSV",
         "reuse known vectors",
+        "reuse vectors of twins",
         "report refusals",
         "remove 0 gone",
         "build index",
-        "verify against the bucket",
-        "publish as image_embeddings",
+        "verify 165 rows",
+        "publish 165 rows as image_embeddings",
     ):
         await expect(page.get_by_text(name, exact=True).first).to_be_visible()
     graph = page.locator("canvas").first
