@@ -68,17 +68,21 @@ def duplicates_sentence(found: Duplicates) -> str:
 
 
 def duplicates_markdown(settings: Settings, found: Duplicates, png: bytes, path: Path) -> str:
-    """Return the picture and a table of the first groups, with links, as markdown."""
+    """Return the picture and a list of the first groups, with links, as markdown."""
     rows = "\n".join(
-        f"| {number} | {len(group.images):,} | {group.distance:.4f} | {_linked(settings, group)} |"
+        f"{number}. {len(group.images):,} images, {_apart(group)}: {_linked(settings, group)}"
         for number, group in enumerate(found.groups[:GROUPS_LISTED], start=1)
     )
     picture = f"![The largest groups]({as_data_uri(png)})\n\n" if found.groups else ""
     return (
         f"# Duplicates in {code(found.space.index)}\n\n{duplicates_sentence(found)}\n\n{picture}"
-        f"| group | images | farthest pair | such as |\n| --- | --- | --- | --- |\n{rows}\n\n"
+        f"{rows}\n\n"
         f"All groups: {code(str(path))}\n"
     )
+
+
+def _apart(group: DuplicateGroup) -> str:
+    return f"in pairs up to {group.distance:.4f} apart" if group.distance else "the same vector"
 
 
 def _linked(settings: Settings, group: DuplicateGroup) -> str:

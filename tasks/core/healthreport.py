@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tasks.core.health import IndexHealth, SpaceHealth, age
-from tasks.core.markdown import code, prose, yes
+from tasks.core.markdown import code, prose
 
 
 def health_sentence(health: IndexHealth) -> str:
@@ -20,7 +20,8 @@ def health_markdown(health: IndexHealth) -> str:
     """Return the checks, the spaces and the sources as markdown."""
     verdict = "not in order" if health.failed else "in order"
     checks = "\n".join(
-        f"| {check.name} | {yes(check.passed)} | {prose(check.found)} |" for check in health.checks
+        f"- **{'yes' if check.passed else 'NO'}**: {check.name}: {prose(check.found)}"
+        for check in health.checks
     )
     sources = "\n".join(
         f"| {code(source.uri)} | {age(source.listed_at, health.checked_at)} |"
@@ -32,7 +33,7 @@ def health_markdown(health: IndexHealth) -> str:
     return (
         f"# {code(health.space.index)} is {verdict}\n\n{held}"
         f"Checked at {health.checked_at:%Y-%m-%d %H:%M} UTC; {recall}.\n\n"
-        f"| check | held | found |\n| --- | --- | --- |\n{checks}\n\n"
+        f"{checks}\n\n"
         f"{_spaces(health.spaces)}\n"
         f"| bucket | last listed | last synced |\n| --- | --- | --- |\n{sources}\n"
     )

@@ -1,75 +1,26 @@
 """What a person sees of a run in Prefect's interfaces, the present one and the one before."""
 
-import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
-from playwright.async_api import Browser, Locator, expect
+from playwright.async_api import Page, expect
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterFlowRunId,
-    ArtifactFilterKey,
-)
 
 from deployments.local.samples import DEMO_QUERY
-from deployments.local.stack import Stack
-from tests.acceptance.browser import (
-    Screen,
-    difference,
-    green_pixels,
-    new_page,
-    running_chromium,
-)
+from tests.acceptance.browser import Screen, cells, difference, green_pixels
 from tests.acceptance.conftest import SamplesRun
+from tests.acceptance.recorded import artifact_of
 
 FORM = "embed-images/embed-images"
-
-
-@pytest.fixture(scope="session")
-async def chromium() -> AsyncIterator[Browser]:
-    """One browser for all tests."""
-    async with running_chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(params=["v2", "v1"])
-async def screen(
-    request: pytest.FixtureRequest, chromium: Browser, worker_stack: Stack
-) -> AsyncIterator[Screen]:
-    """A new page of each of Prefect's interfaces."""
-    assert worker_stack.addresses.prefect_ui_url is not None
-    page = await new_page(chromium)
-    yield Screen(request.param, worker_stack.addresses.prefect_ui_url, page)
-    await page.close()
 
 
 async def open_artifact(
     screen: Screen, client: PrefectClient, samples_run: SamplesRun, key: str
 ) -> None:
     """Open the page of an artifact of the samples' run."""
-    run_id = samples_run.finished.flow_run_id
-    wanted = ArtifactFilter(
-        flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]), key=ArtifactFilterKey(any_=[key])
-    )
-    [artifact] = await client.read_artifacts(artifact_filter=wanted)
-    await screen.open(f"artifacts/artifact/{artifact.id}")
-
-
-async def cells(table: Locator) -> list[list[str]]:
-    """Return a rendered table's texts, row by row, once the page draws it no more."""
-    await expect(table.locator("tr").nth(1)).to_be_visible()
-    before: list[list[str]] = []
-    for _ in range(50):
-        rows = await table.locator("tr").all()
-        now = [await row.locator("th, td").all_inner_texts() for row in rows]
-        if now == before and all(now):
-            break
-        before = now
-        await asyncio.sleep(0.2)
-    return before
+    artifact = await artifact_of(client, samples_run.finished.flow_run_id, key)
+    await screen.open_artifact(artifact)
 
 
 def _pair(row: list[str]) -> tuple[str, str]:
@@ -78,19 +29,18 @@ def _pair(row: list[str]) -> tuple[str, str]:
 
 
 async def test_the_printed_address_opens_the_run(
-    samples_run: SamplesRun, chromium: Browser
+    samples_run: SamplesRun, pages: Mapping[str, Page]
 ) -> None:
-    page = await new_page(chromium)
+    page = pages["v2"]
     await page.goto(samples_run.finished.fact("run"))
     await expect(page).to_have_title(re.compile("embed gs://birdwalk/ into image_embeddings"))
     await expect(page.get_by_text("Completed", exact=True).first).to_be_visible()
-    await page.close()
 
 
 async def test_the_run_page_shows_its_task_runs_by_name_and_draws_them(
     samples_run: SamplesRun, screen: Screen
 ) -> None:
-    page = await screen.open(f"runs/flow-run/{samples_run.finished.flow_run_id}")
+    page = await screen.open(f"runs/flow-run/{samples_run.finished.flow_run_id}", shows="Task Runs")
     await page.get_by_text("Task Runs", exact=True).click()
     for name in (
         "list gs://birdwalk/",
@@ -177,8 +127,9 @@ async def test_the_plan_counts_and_names_what_is_new(
     table = screen.page.locator("table").first
     await expect(table.get_by_text("refused before")).to_be_visible()
     rows = {row[0]: row[1:] for row in await cells(table) if row}
-    assert rows["new"][0] == "165"
-    assert "balls/american-football.png" in rows["new"][-1]
+    assert rows["new"] == ["165", "embedded: one call each"]
+    examples = screen.page.get_by_role("listitem").filter(has_text="new: ")
+    await expect(examples).to_contain_text("balls/american-football.png")
     await screen.keep("plan")
 
 
@@ -197,7 +148,7 @@ async def test_the_form_describes_every_parameter_and_refuses_a_wrong_value(
     deployment = await prefect_client.read_deployment_by_name(FORM)
     schema = deployment.parameter_openapi_schema
     assert schema is not None
-    page = await screen.open(f"deployments/deployment/{deployment.id}/run")
+    page = await screen.open(f"deployments/deployment/{deployment.id}/run", shows="Parameters")
     for field in schema["properties"].values():
         await expect(page.get_by_text(field["description"], exact=True)).to_be_visible()
     await screen.keep("form")
