@@ -69,7 +69,9 @@ class _ProgressPage:
     failed: bool = False
 
     async def show(self) -> None:
-        percent, sentence = self.run.progress.percent, progress_sentence(self.run)
+        sentence = progress_sentence(self.run)
+        # What has to be done is not known before there is a plan.
+        percent = self.run.progress.percent if self.run.plan else 0.0
         try:
             if self.artifact is None:
                 self.artifact = await acreate_progress_artifact(percent, "progress", sentence)

@@ -78,10 +78,11 @@ class Screen:
     async def open(self, path: str, shows: str) -> Page:
         """Open a path that both interfaces have, such as runs/flow-run/ID, and wait for a text.
 
-        As its own links do, without loading the interface again: that takes seconds.
+        V2 is led there as its own links do, without being loaded again: that takes seconds. V1
+        would keep parts of the page before.
         """
         address = ("/v2/" if self.interface == "v2" else "/") + path
-        if self.page.url.startswith(self.root):
+        if self.interface == "v2" and self.page.url.startswith(self.root + "/v2/"):
             await self.page.evaluate(FOLLOW, address)
         else:
             await self.page.goto(self.root + address)
