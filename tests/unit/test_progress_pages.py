@@ -88,9 +88,7 @@ async def test_the_terminal_goes_on_when_prefects_server_does_not(
     assert len(said) == 1
 
 
-async def test_a_reporter_that_breaks_is_said_and_ends_nothing(
-    said: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_reporter_that_breaks_is_said_and_ends_nothing(said: list[str]) -> None:
     async def broken() -> None:
         raise LookupError("a bug")
 
