@@ -32,6 +32,7 @@ CHROMIUM_OPTIONS = [
     # No other machine is reached; unlike a route of Playwright's this keeps the browser's cache.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
+SCREEN_WIDTH = 1400
 FOLLOW = """path => {
     history.pushState(history.state, "", path);
     dispatchEvent(new PopStateEvent("popstate", {state: history.state}));
@@ -57,7 +58,7 @@ async def running_chromium() -> AsyncIterator[BrowserContext]:
     path = find_chromium()
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, args=CHROMIUM_OPTIONS)
-        yield await browser.new_context(viewport={"width": 1400, "height": 1000})
+        yield await browser.new_context(viewport={"width": SCREEN_WIDTH, "height": 1000})
         await browser.close()
 
 
@@ -97,6 +98,14 @@ class Screen:
         """Leave a screenshot for people to look at."""
         path = SCREENSHOTS / f"{self.interface}-{name}.png"
         await self.page.screenshot(path=path, full_page=True)
+
+    async def keep_for_readme(self, name: str, height: int) -> None:
+        """Leave a picture of the README: the page's upper part, in few colours; see README.md."""
+        clip = {"x": 0, "y": 0, "width": SCREEN_WIDTH, "height": height}
+        await self.page.evaluate("scrollTo(0, 0)")
+        seen = await self.page.screenshot(clip=clip)  # type: ignore[arg-type]  # a FloatRect
+        picture = Image.open(io.BytesIO(seen)).convert("RGB").quantize(128)
+        picture.save(SCREENSHOTS / f"{name}.png", optimize=True)
 
     async def reads(self, text: str) -> None:
         """Wait until a text can be read on the page, wherever lines are broken."""

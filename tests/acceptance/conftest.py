@@ -72,7 +72,8 @@ async def samples_run(
     async with fresh_database(database_server) as url:
         program = flow_program(worker_stack, url, tmp_path_factory.mktemp("data"))
         finished = await program.run(
-            *("--bucket", "birdwalk", "--query", DEMO_QUERY, "--requests-per-minute", "60000")
+            *("--bucket", "birdwalk", "--query", DEMO_QUERY, "--batch-size", "60"),
+            *("--requests-per-minute", "60000"),
         )
         await _until_recorded(prefect_client, finished)
         yield SamplesRun(program, url, finished)
