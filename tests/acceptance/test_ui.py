@@ -13,6 +13,11 @@ from tests.acceptance.conftest import SamplesRun
 from tests.acceptance.recorded import artifact_of
 
 FORM = "embed-images/embed-images"
+CHOICES = {
+    FORM: [["multimodalembedding@001"], ["128", "256", "512", "1408"]],
+    "find-similar/find-similar": [["l2", "cosine", "inner_product"]],
+}
+"""The dropdowns of two forms, with the default first."""
 
 
 async def open_artifact(
@@ -173,3 +178,23 @@ async def test_the_form_describes_every_parameter_and_refuses_a_wrong_value(
         await expect(refusal).to_be_visible()
     assert page.url.endswith("/run")
     await screen.keep("form-refusal")
+
+
+async def test_the_forms_offer_models_dimensions_and_metrics_to_choose_from(
+    prefect_client: PrefectClient, screen: Screen
+) -> None:
+    for name, choices in CHOICES.items():
+        deployment = await prefect_client.read_deployment_by_name(name)
+        path = f"deployments/deployment/{deployment.id}/run"
+        page = await screen.open(path, shows=deployment.name)
+        for offered in choices:
+            if screen.interface == "v2":
+                chosen = page.get_by_role("combobox").filter(has_text=offered[0])
+            else:
+                chosen = page.locator(".p-select-button__value").get_by_text(offered[0], exact=True)
+            await chosen.click()
+            for value in offered:
+                await expect(page.get_by_text(value, exact=True).last).to_be_visible()
+            if screen.interface == "v2":
+                assert await page.get_by_role("option").all_inner_texts() == offered
+            await page.keyboard.press("Escape")
