@@ -186,11 +186,10 @@ async def test_the_forms_offer_models_dimensions_and_metrics_to_choose_from(
     for name, choices in CHOICES.items():
         deployment = await prefect_client.read_deployment_by_name(name)
         path = f"deployments/deployment/{deployment.id}/run"
-        page = await screen.open(path, shows=deployment.name)
         for offered in choices:
-            if screen.interface == "v2":
-                chosen = page.get_by_role("combobox").filter(has_text=offered[0])
-            else:
+            page = await screen.open(path, shows=deployment.name)
+            chosen = page.get_by_text(offered[0], exact=True).first
+            if screen.interface == "v1":
                 chosen = page.locator(".p-select-button__value").get_by_text(offered[0], exact=True)
             await chosen.click()
             for value in offered:

@@ -1,6 +1,7 @@
 """A run reports itself in Prefect's UI and in the terminal, each by itself."""
 
 import asyncio
+import sys
 import uuid
 from types import SimpleNamespace
 from typing import Any
@@ -74,7 +75,7 @@ async def test_the_terminal_goes_on_when_prefects_server_does_not(
 ) -> None:
     Server(monkeypatch).away = True
     lines: list[str] = []
-    monkeypatch.setattr(runs.sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("rich.status.Status.update", lambda _status, line: lines.append(line))
     run = run_at(10.0)
     reporters = [
