@@ -1,6 +1,7 @@
 """Runs that go on, and runs that failed, as Prefect's server and its interfaces show them."""
 
 import asyncio
+import secrets
 
 import pytest
 from prefect.client.orchestration import PrefectClient
@@ -79,12 +80,13 @@ async def test_progress_moves_while_a_run_lasts(
 ) -> None:
     if screen.interface == "v1":
         pytest.skip("one slow run is enough, and both interfaces read the same artifact")
-    options = ("--bucket", "birdwalk", "--prefix", "planes/", "--index", "slow")
+    index = f"slow_{secrets.token_hex(4)}"
+    options = ("--bucket", "birdwalk", "--prefix", "planes/", "--index", index)
     process = await embed_images.start(*options, "--requests-per-minute", "150")
     ended = asyncio.create_task(end_of(process))
     seen: dict[str, float] = {}
     while not ended.done():
-        if artifact := await _progress(prefect_client):
+        if artifact := await _progress(prefect_client, index):
             seen[str(artifact.description)] = float(str(artifact.data))
             if len(seen) == LOOK_AT:
                 await screen.open_artifact(artifact)
@@ -98,8 +100,8 @@ async def test_progress_moves_while_a_run_lasts(
     assert any("about" in sentence for sentence in seen), "no time left is told"
 
 
-async def _progress(client: PrefectClient) -> Artifact | None:
-    named = FlowRunFilter(name=FlowRunFilterName(like_="planes/ into slow"))
+async def _progress(client: PrefectClient, index: str) -> Artifact | None:
+    named = FlowRunFilter(name=FlowRunFilterName(like_=f"into {index}"))
     for run in await client.read_flow_runs(flow_run_filter=named):
         wanted = ArtifactFilter(
             flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]),
