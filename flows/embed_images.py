@@ -1,6 +1,6 @@
 """Make a pgvector index equal to a bucket's images: `python -m flows.embed_images --help`."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
@@ -8,6 +8,7 @@ from prefect.states import Completed
 from prefect.utilities.urls import url_for
 from pydantic import Field
 
+from flows.choices import Dimension, ModelName
 from flows.command_line import run_flow_from_command_line
 from flows.console import SyncOutcome, show_sync
 from tasks.artifacts import report_refusals, write_csv
@@ -44,8 +45,8 @@ async def embed_images(  # noqa: PLR0913 - each parameter is a field of the form
     bucket: Annotated[str, Field(min_length=1, max_length=222)],
     prefix: Annotated[str, Field(max_length=1024)] = "",
     index: Annotated[str, Field(min_length=1, max_length=63)] = "image_embeddings",
-    model: Literal["multimodalembedding@001"] = "multimodalembedding@001",
-    dimension: Literal[128, 256, 512, 1408] = 128,
+    model: ModelName = "multimodalembedding@001",
+    dimension: Dimension = 128,
     limit: Annotated[int, Field(ge=1)] | None = None,
     query: Annotated[str, Field(min_length=1, max_length=1024)] | None = None,
     neighbours: Annotated[int, Field(ge=1, le=100)] = 5,
@@ -113,7 +114,7 @@ async def embed_images(  # noqa: PLR0913 - each parameter is a field of the form
         await reuse_vectors(plan, ())
 
         async def embed_and_insert(batch: Batch) -> BatchReport:
-            return await insert_batch(await embed_batch(batch, plan))
+            return await insert_batch(await embed_batch(batch, plan), batch)
 
         if shards > 1:
             await embed_in_shards(run, plan, shards)

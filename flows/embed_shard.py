@@ -45,7 +45,7 @@ async def embed_shard(
             batches = await batches_of_shard(run, shard, shards, images, batch_size)
 
             async def embed_and_insert(batch: Batch) -> BatchReport:
-                return await insert_batch(await embed_batch(batch))
+                return await insert_batch(await embed_batch(batch), batch)
 
             done = await for_each(batches, embed_and_insert, BATCHES_IN_FLIGHT)
             await prune_files(run)

@@ -39,19 +39,11 @@ async def report_refusals(reused: ReuseReport) -> RefusalReport:  # noqa: ARG001
     run = current_run()
     groups = await refusals.list_refusals(run)
     if groups:
-        await acreate_table_artifact(
+        refused = sum(group.images for group in groups)
+        await acreate_markdown_artifact(
             key="refusals",
-            table=[
-                {
-                    "reason": group.reason,
-                    "images": group.images,
-                    "attempts": group.attempts,
-                    "last refused": f"{group.last_refused:%Y-%m-%d %H:%M} UTC",
-                    "such as": ", ".join(group.examples),
-                }
-                for group in groups
-            ],
-            description="Images the model will not accept; they are not asked again.",
+            markdown=refusals.refusals_markdown(groups),
+            description=f"{refused:,} images the model will not accept; they are not asked again.",
         )
     left = await pending.list_pending(run)
     if left:

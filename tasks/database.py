@@ -9,6 +9,7 @@ from prefect.logging import get_run_logger
 from tasks.core import hnsw, loading, plan, planreport, reconcile, spaces
 from tasks.core.run import current_run
 from tasks.core.types import (
+    Batch,
     BatchReport,
     IndexReport,
     Listing,
@@ -19,6 +20,7 @@ from tasks.core.types import (
     SyncPlan,
     Verdict,
 )
+from tasks.names import insert_name, reuse_name
 from tasks.retrying import DURABLE
 
 
@@ -28,7 +30,7 @@ async def create_table(listing: Listing, index: str, dimension: int) -> Space:  
     return await spaces.create_table(current_run())
 
 
-@task(task_run_name="plan sync of {listing.images} images", **DURABLE)
+@task(task_run_name="plan sync of {listing.images:,} images", **DURABLE)
 async def plan_sync(listing: Listing, space: Space) -> SyncPlan:  # noqa: ARG001 - name and edge
     """Compare the listing with the table, show what would be done, and let the guards judge."""
     run = current_run()
@@ -50,13 +52,13 @@ async def plan_sync(listing: Listing, space: Space) -> SyncPlan:  # noqa: ARG001
     return made
 
 
-@task(task_run_name="insert {report.embedded} rows of batch {report.batch}", **DURABLE)
-async def insert_batch(report: BatchReport) -> BatchReport:
+@task(task_run_name=insert_name, **DURABLE)  # type: ignore[arg-type]  # see names.py
+async def insert_batch(report: BatchReport, batch: Batch) -> BatchReport:  # noqa: ARG001 - name
     """Write one batch's vectors and its bookkeeping in one transaction."""
     return await loading.insert_batch(current_run(), report)
 
 
-@task(task_run_name="reuse known vectors", **DURABLE)
+@task(task_run_name=reuse_name, **DURABLE)
 async def reuse_vectors(plan: SyncPlan, reports: Sequence[BatchReport]) -> ReuseReport:  # noqa: ARG001 - edge
     """Give moved, copied and rewritten images the vector of their content, without a call."""
     report = await reconcile.reuse_vectors(current_run(), plan)
@@ -68,7 +70,7 @@ async def reuse_vectors(plan: SyncPlan, reports: Sequence[BatchReport]) -> Reuse
     return report
 
 
-@task(task_run_name="remove {plan.gone} gone", **DURABLE)
+@task(task_run_name="remove {plan.gone:,} gone", **DURABLE)
 async def remove_gone(plan: SyncPlan, refused: RefusalReport) -> RemovalReport:  # noqa: ARG001 - edge
     """Remove the rows of images that left the bucket, under the deletion guard."""
     report = await reconcile.remove_gone(current_run(), plan)
@@ -86,7 +88,7 @@ async def build_index(removal: RemovalReport) -> IndexReport:  # noqa: ARG001 - 
     return report
 
 
-@task(task_run_name="publish as {index}", **DURABLE)
+@task(task_run_name="publish {verdict.rows:,} rows as {index}", **DURABLE)
 async def publish(verdict: Verdict, index: str) -> Space:
     """Point the index's view at the verified space."""
     space = await spaces.publish(current_run())

@@ -6,10 +6,11 @@ from prefect.logging import get_run_logger
 from tasks.core import embedding
 from tasks.core.run import current_run
 from tasks.core.types import Batch, BatchReport, SyncPlan
+from tasks.names import embed_name
 from tasks.retrying import DURABLE
 
 
-@task(task_run_name="embed {batch.first:04d}-{batch.last:04d} of {batch.total}", **DURABLE)
+@task(task_run_name=embed_name, **DURABLE)  # type: ignore[arg-type]  # see names.py
 async def embed_batch(batch: Batch, plan: SyncPlan | None = None) -> BatchReport:  # noqa: ARG001 - edge
     """Embed one batch, each image kept in the batch's CSV part as it is finished."""
     report = await embedding.embed_batch(current_run(), batch.number)

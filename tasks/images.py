@@ -6,10 +6,11 @@ from prefect.logging import get_run_logger
 from tasks.core import listing
 from tasks.core.run import current_run
 from tasks.core.types import Listing
+from tasks.names import listing_name
 from tasks.retrying import DURABLE
 
 
-@task(task_run_name="list gs://{bucket}/{prefix}", **DURABLE)
+@task(task_run_name=listing_name, **DURABLE)  # type: ignore[arg-type]  # see names.py
 async def list_images(bucket: str, prefix: str) -> Listing:
     """List the bucket's images, metadata only, into Postgres."""
     found = await listing.list_images(current_run())

@@ -22,3 +22,15 @@ def shorten_our_errors() -> None:
         logger = logging.getLogger(name)
         if not any(isinstance(found, _WithoutOurTracebacks) for found in logger.filters):
             logger.addFilter(_WithoutOurTracebacks())
+
+
+def show_details() -> None:
+    """Send what the core says at DEBUG to the run's log too, where PREFECT_LOGGING_LEVEL is DEBUG.
+
+    It says why each image was asked again, refused or left; may be called again.
+    """
+    core, runs = logging.getLogger("tasks.core"), logging.getLogger("prefect.task_runs")
+    core.setLevel(runs.getEffectiveLevel())
+    for handler in runs.handlers:
+        if handler not in core.handlers:
+            core.addHandler(handler)

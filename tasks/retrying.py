@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
 
 from tasks.core.errors import BirdwalkError, DatabaseUnavailable
-from tasks.logs import shorten_our_errors
+from tasks.logs import shorten_our_errors, show_details
 
 
 async def is_worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -28,6 +28,7 @@ async def is_worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[A
 
 
 shorten_our_errors()
+show_details()
 
 
 class TaskOptions(TypedDict):

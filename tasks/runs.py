@@ -2,8 +2,10 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import UUID
 
 from httpx import HTTPError
 from prefect import runtime
@@ -15,7 +17,6 @@ from prefect.artifacts import (
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.logging import get_run_logger
 from rich.console import Console
-from rich.status import Status
 
 from tasks.core import pruning
 from tasks.core.errors import BirdwalkError, DatabaseError
@@ -36,7 +37,9 @@ async def watched_run(options: SyncOptions) -> AsyncIterator[Run]:
         BirdwalkError: as core.run.open_run.
     """
     async with open_run(options, get_settings(), f"run {runtime.flow_run.name}") as run:
-        reporter = asyncio.create_task(_report_progress(run))
+        # Each by itself: one that cannot be written must not silence the other.
+        shows = (_show_in_prefect(run), _show_in_terminal(run))
+        reporters = [asyncio.create_task(show) for show in shows]
         verdict = "completed"
         try:
             yield run
@@ -45,9 +48,7 @@ async def watched_run(options: SyncOptions) -> AsyncIterator[Run]:
             verdict = f"failed ({type(error).__name__})"
             raise
         finally:
-            reporter.cancel()
-            with suppress(asyncio.CancelledError):
-                await reporter
+            await _end(reporters)
             await _write_summary(run, verdict)
 
 
@@ -70,41 +71,62 @@ async def prune_files(run: Run) -> None:
         )
 
 
-async def _report_progress(run: Run) -> None:
-    with _shown_or_said("progress"):
-        artifact = await acreate_progress_artifact(
-            progress=0.0, key="progress", description=progress_sentence(run)
-        )
-        try:
-            with _terminal_line() as line:
-                while True:
-                    await asyncio.sleep(SECONDS_BETWEEN_REPORTS)
-                    sentence = progress_sentence(run)
-                    with _shown_or_said("progress"):
-                        await aupdate_progress_artifact(artifact, run.progress.percent, sentence)
-                    if line is not None:
-                        line.update(sentence)
-        finally:
-            await aupdate_progress_artifact(artifact, run.progress.percent, progress_sentence(run))
-
-
-@contextmanager
-def _shown_or_said(what: str) -> Iterator[None]:
-    """Let a run go on whose Prefect server does not take a page: the tables are the ledger."""
+async def _show_in_prefect(run: Run) -> None:
+    page = _ProgressPage(run)
     try:
-        yield
-    except (HTTPError, PrefectHTTPStatusError) as error:
-        get_run_logger().warning("The artifact %s could not be written: %s", what, error)
+        while True:
+            await page.show()
+            await asyncio.sleep(SECONDS_BETWEEN_REPORTS)
+    finally:
+        await page.show()
 
 
-@contextmanager
-def _terminal_line() -> Iterator[Status | None]:
-    """Yield a line that stays below the log, where somebody watches in a terminal."""
+@dataclass(slots=True)
+class _ProgressPage:
+    """The artifact `progress`; made when Prefect's server takes it, at once or later."""
+
+    run: Run
+    artifact: UUID | None = None
+    failed: bool = False
+
+    async def show(self) -> None:
+        sentence = progress_sentence(self.run)
+        # What has to be done is not known before there is a plan.
+        percent = self.run.progress.percent if self.run.plan else 0.0
+        try:
+            if self.artifact is None:
+                self.artifact = await acreate_progress_artifact(percent, "progress", sentence)
+            else:
+                await aupdate_progress_artifact(self.artifact, percent, sentence)
+        except (HTTPError, PrefectHTTPStatusError) as error:
+            if not self.failed:
+                _say_not_written("progress", error)
+            self.failed = True
+        else:
+            self.failed = False
+
+
+async def _show_in_terminal(run: Run) -> None:
+    """Keep a line below the log, where somebody watches in a terminal."""
     if not sys.stderr.isatty():
-        yield None
         return
-    with Console(stderr=True).status("") as status:
-        yield status
+    with Console(stderr=True).status("") as line:
+        while True:
+            line.update(progress_sentence(run))
+            await asyncio.sleep(SECONDS_BETWEEN_REPORTS)
+
+
+async def _end(reporters: Sequence[asyncio.Task[None]]) -> None:
+    for reporter in reporters:
+        reporter.cancel()
+    for problem in await asyncio.gather(*reporters, return_exceptions=True):
+        if isinstance(problem, Exception):
+            _say_not_written("progress", problem)
+
+
+def _say_not_written(what: str, error: Exception) -> None:
+    # The run goes on: the tables are the ledger.
+    get_run_logger().warning("The artifact %s could not be written: %s", what, error)
 
 
 async def _write_summary(run: Run, verdict: str) -> None:
@@ -112,5 +134,7 @@ async def _write_summary(run: Run, verdict: str) -> None:
         text = summary_markdown(await summarise(run), verdict)
     except BirdwalkError as error:
         text = f"# Run {run.run_id}: {verdict}\n\nIts counts could not be read: {error}\n"
-    with _shown_or_said("run-summary"):
+    try:
         await acreate_markdown_artifact(key="run-summary", markdown=text, description=verdict)
+    except (HTTPError, PrefectHTTPStatusError) as error:
+        _say_not_written("run-summary", error)

@@ -24,19 +24,27 @@ async def list_spaces(index: str) -> tuple[SpaceReport, ...]:
                 "model": report.space.model,
                 "dimension": report.space.dimension,
                 "rows": report.rows,
-                "missing": report.missing,
-                "outdated": report.outdated,
-                "gone": report.gone,
-                "not compared": report.elsewhere,
-                "published": f"{report.published_at:%Y-%m-%d %H:%M} UTC"
+                "last listing": _compared(report),
+                "published": f"{report.published_at:%m-%d %H:%M}"
                 if report.published_at
                 else "never",
             }
             for report in reports
         ],
-        description=f"The spaces of {index} against {_listing(reports)}.",
+        description=f"The spaces of {index} against {_listing(reports)}; times are UTC.",
     )
     return reports
+
+
+def _compared(report: SpaceReport) -> str:
+    """Return how a space compares with the listing, in as few words as a cell has room for."""
+    counts = {
+        "missing": report.missing,
+        "outdated": report.outdated,
+        "gone": report.gone,
+        "not compared": report.elsewhere,
+    }
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "equal"
 
 
 def _listing(reports: tuple[SpaceReport, ...]) -> str:

@@ -9,7 +9,7 @@ from tasks.core.types import IndexReport, Verdict
 from tasks.retrying import DURABLE
 
 
-@task(task_run_name="verify against the bucket", **DURABLE)
+@task(task_run_name="verify {index.rows:,} rows", **DURABLE)
 async def verify(index: IndexReport) -> Verdict:  # noqa: ARG001 - edge
     """Check the table against the listing, ask the seed's question, and show the answer."""
     run = current_run()

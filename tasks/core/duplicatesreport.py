@@ -10,7 +10,7 @@ from tasks.core.concurrency import for_each
 from tasks.core.duplicates import DuplicateGroup, Duplicates, StoredImage
 from tasks.core.errors import ArtifactError
 from tasks.core.links import object_link
-from tasks.core.markdown import code
+from tasks.core.markdown import code, label
 from tasks.core.pictures import (
     CAPTION,
     MARGIN,
@@ -25,7 +25,7 @@ from tasks.core.searcher import Searcher
 from tasks.core.settings import Settings
 from tasks.core.similarreport import DOWNLOADS_AT_ONCE, read_object
 
-GROUPS_DRAWN = 8
+GROUPS_DRAWN = 6
 GROUPS_LISTED = 50
 IMAGES_OF_A_GROUP = 6
 SIDE = (WIDTH - MARGIN) // IMAGES_OF_A_GROUP - MARGIN
@@ -48,7 +48,9 @@ async def _tiles(searcher: Searcher, group: DuplicateGroup) -> list[Tile]:
 
 def _compose(rows: list[list[Tile]]) -> bytes:
     step = SIDE + CAPTION + MARGIN
-    sheet = Image.new("RGB", (WIDTH, MARGIN + max(1, len(rows)) * step), PAPER)
+    widest = max(map(len, rows), default=1)
+    size = (MARGIN + widest * (SIDE + MARGIN), MARGIN + max(1, len(rows)) * step)
+    sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
     for row, tiles in enumerate(rows):
         for column, tile in enumerate(tiles):
@@ -66,22 +68,26 @@ def duplicates_sentence(found: Duplicates) -> str:
 
 
 def duplicates_markdown(settings: Settings, found: Duplicates, png: bytes, path: Path) -> str:
-    """Return the picture and a table of the first groups, with links, as markdown."""
+    """Return the picture and a list of the first groups, with links, as markdown."""
     rows = "\n".join(
-        f"| {number} | {len(group.images):,} | {group.distance:.4f} | {_linked(settings, group)} |"
+        f"{number}. {len(group.images):,} images, {_apart(group)}: {_linked(settings, group)}"
         for number, group in enumerate(found.groups[:GROUPS_LISTED], start=1)
     )
     picture = f"![The largest groups]({as_data_uri(png)})\n\n" if found.groups else ""
     return (
         f"# Duplicates in {code(found.space.index)}\n\n{duplicates_sentence(found)}\n\n{picture}"
-        f"| group | images | farthest pair | such as |\n| --- | --- | --- | --- |\n{rows}\n\n"
+        f"{rows}\n\n"
         f"All groups: {code(str(path))}\n"
     )
 
 
+def _apart(group: DuplicateGroup) -> str:
+    return f"in pairs up to {group.distance:.4f} apart" if group.distance else "the same vector"
+
+
 def _linked(settings: Settings, group: DuplicateGroup) -> str:
     names = [
-        f"[{code(image.image_id)}]({object_link(settings, *image)})"
+        f"[{label(image.image_id)}]({object_link(settings, *image)})"
         for image in group.images[:IMAGES_OF_A_GROUP]
     ]
     left = len(group.images) - len(names)

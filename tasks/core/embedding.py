@@ -1,6 +1,7 @@
 """Embed the images of a batch: paced, retried one by one, each kept the moment it is finished."""
 
 import asyncio
+import logging
 import random
 import time
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from tasks.core.spaces import find_space
 from tasks.core.stopping import slow_down, stop_after_several, stop_in_an_outage
 from tasks.core.types import BatchReport, ImageRef, Space, Vector
 from tasks.core.worklist import WorkItem, WorkList
+
+logger = logging.getLogger(__name__)
 
 FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 30.0
@@ -114,9 +117,11 @@ class BatchEmbedder:
             vector = await self._embed(image)
         except ImageRefused as error:
             self.tally.refused += 1
+            logger.debug("%s is refused: %s", image.uri, error)
             await self._work.refuse(image, str(error))
         except ImageGone:
             self.tally.gone += 1
+            logger.debug("%s is gone since it was listed.", image.uri)
             return await self._replace(image, gone=True)
         except ImageOverwritten as error:
             await self._leave(image, error)
@@ -138,6 +143,7 @@ class BatchEmbedder:
 
     async def _leave(self, image: ImageRef, error: Exception) -> None:
         self.tally.pending += 1
+        logger.debug("%s is left for the next run: %s", image.uri, error)
         await self._work.leave(image, str(error))
 
     async def _replace(self, image: ImageRef, *, gone: bool = False) -> ImageRef | None:
@@ -158,6 +164,7 @@ class BatchEmbedder:
             except QuotaExceeded as error:
                 self.tally.deferrals += 1
                 self.run.progress.deferrals += 1
+                logger.debug("%s has to wait for the quota: %s", image.uri, error)
                 slow_down(self.run, error)
             except TransientFailure as error:
                 patience.read_deadlines += isinstance(error, ImageReadDeadline)
@@ -166,6 +173,7 @@ class BatchEmbedder:
                 if patience.left < 0:
                     raise
                 self.tally.retries += 1
+                logger.debug("%s is asked again in %.1f s: %s", image.uri, delay, error)
                 await asyncio.sleep(delay)
 
     async def _confirm_refused(self, image: ImageRef) -> None:

@@ -203,4 +203,6 @@ def age(moment: datetime | None, now: datetime) -> str:
     if moment is None:
         return "never"
     hours = (now - moment).total_seconds() / 3600
+    if hours < 1:
+        return f"{max(0.0, hours) * 60:.0f} min ago"
     return f"{hours:,.1f} h ago" if hours < 48 else f"{hours / 24:,.0f} days ago"  # noqa: PLR2004 - two days

@@ -1,7 +1,9 @@
 """Show what was found about an index, for people."""
 
+from collections.abc import Sequence
+
 from tasks.core.health import IndexHealth, SpaceHealth, age
-from tasks.core.markdown import code
+from tasks.core.markdown import code, prose
 
 
 def health_sentence(health: IndexHealth) -> str:
@@ -18,34 +20,44 @@ def health_markdown(health: IndexHealth) -> str:
     """Return the checks, the spaces and the sources as markdown."""
     verdict = "not in order" if health.failed else "in order"
     checks = "\n".join(
-        f"| {check.name} | {'yes' if check.passed else '**NO**'} | {code(check.found)} |"
+        f"- **{'yes' if check.passed else 'NO'}**: {check.name}: {prose(check.found)}"
         for check in health.checks
     )
-    spaces = "\n".join(_space_row(space) for space in health.spaces)
     sources = "\n".join(
         f"| {code(source.uri)} | {age(source.listed_at, health.checked_at)} |"
         f" {age(source.synced_at, health.checked_at)} |"
         for source in health.sources
     )
     held = f"{code(health.held_by)} is changing it right now.\n\n" if health.held_by else ""
-    recall = "not needed: exact" if health.recall is None else f"{health.recall:.3f}"
+    recall = "searches are exact" if health.recall is None else f"recall@10 is {health.recall:.3f}"
     return (
         f"# {code(health.space.index)} is {verdict}\n\n{held}"
-        f"Checked at {health.checked_at:%Y-%m-%d %H:%M} UTC; recall@10 now: {recall}.\n\n"
-        f"| check | held | found |\n| --- | --- | --- |\n{checks}\n\n"
-        "| space | status | rows | missing | outdated | gone | dead rows | table | indexes |"
-        f" HNSW |\n| {' | '.join(['---'] * 10)} |\n{spaces}\n\n"
+        f"Checked at {health.checked_at:%Y-%m-%d %H:%M} UTC; {recall}.\n\n"
+        f"{checks}\n\n"
+        f"{_spaces(health.spaces)}\n"
         f"| bucket | last listed | last synced |\n| --- | --- | --- |\n{sources}\n"
     )
 
 
-def _space_row(found: SpaceHealth) -> str:
-    report, space = found.report, found.report.space
+def _spaces(spaces: Sequence[SpaceHealth]) -> str:
+    """Return two tables: Prefect's interfaces have no room for one as wide."""
+    drift, sizes = "", ""
+    for found in spaces:
+        report, space = found.report, found.report.space
+        drift += (
+            f"| {space.space_id} | {space.status} | {code(space.model)} | {space.dimension} |"
+            f" {report.rows:,} | {report.missing:,} | {report.outdated:,} | {report.gone:,} |\n"
+        )
+        sizes += (
+            f"| {space.space_id} | {_megabytes(found.table_bytes)} |"
+            f" {_megabytes(found.index_bytes)} | {', '.join(found.approximate) or 'none'} |"
+            f" {found.dead_rows:,} |\n"
+        )
     return (
-        f"| {space.space_id}: {code(space.model)}, {space.dimension} | {space.status} |"
-        f" {report.rows:,} | {report.missing:,} | {report.outdated:,} | {report.gone:,} |"
-        f" {found.dead_rows:,} | {_megabytes(found.table_bytes)} |"
-        f" {_megabytes(found.index_bytes)} | {', '.join(found.approximate) or 'none'} |"
+        "| space | status | model | dimension | rows | missing | outdated | gone |\n"
+        f"| {' | '.join(['---'] * 8)} |\n{drift}\n"
+        "| space | table | indexes | HNSW | dead rows |\n"
+        f"| {' | '.join(['---'] * 5)} |\n{sizes}"
     )
 
 

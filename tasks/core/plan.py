@@ -13,7 +13,7 @@ from tasks.core.statements import sql
 from tasks.core.types import Change, Guard, Space, SyncPlan
 
 SECONDS_A_BATCH = 20.0
-MOST_BATCHES = 300
+MOST_BATCHES = 140
 SMALLEST_BATCH = 10
 LARGEST_BATCH = 5000
 
@@ -23,8 +23,9 @@ KINDS = ("new", "changed", "duplicate", "touched", "refused before")
 def choose_batch_size(images: int, requests_per_minute: float) -> int:
     """Return how many images a batch should have.
 
-    A batch is a Prefect task run, which costs about 36 ms of server and client time, and a graph
-    of more than 300 is not readable: so about 20 s of work, and at most 300 batches a run.
+    A batch is two Prefect task runs, embed and insert, which cost about 36 ms of server and client
+    time each, and a graph of more than 300 bars is not readable: so about 20 s of work, and at
+    most 140 batches a run, while they fit into LARGEST_BATCH.
     """
     wanted = max(requests_per_minute / 60 * SECONDS_A_BATCH, images / MOST_BATCHES)
     return int(min(max(math.ceil(wanted), SMALLEST_BATCH), LARGEST_BATCH))

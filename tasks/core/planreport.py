@@ -1,8 +1,8 @@
 """The plan as a page: what will be done, what it costs, and what the guards say."""
 
-from tasks.core.markdown import code, codes
+from tasks.core.markdown import code, codes, yes
 from tasks.core.options import SyncOptions
-from tasks.core.types import SyncPlan
+from tasks.core.types import Change, SyncPlan
 
 MEANING = {
     "new": "embedded: one call each",
@@ -18,11 +18,16 @@ def plan_markdown(plan: SyncPlan, options: SyncOptions) -> str:
     """Return the plan as a markdown document."""
     where = code(f"gs://{options.bucket}/{options.prefix}")
     changes = "\n".join(
-        f"| {change.kind} | {change.images:,} | {MEANING[change.kind]} | {codes(change.examples)} |"
+        f"| {change.kind} | {change.images:,} | {MEANING[change.kind]} |" for change in plan.changes
+    )
+    # Below the table: Prefect's older interface breaks no line in one.
+    examples = "".join(
+        f"- {change.kind}: {codes(change.examples)}{' ...' if _more(change) else ''}\n"
         for change in plan.changes
+        if change.examples
     )
     guards = "\n".join(
-        f"| {guard.name} | {'yes' if guard.held else 'NO'} |"
+        f"| {guard.name} | {yes(guard.held)} |"
         f" {'' if guard.held else f'{guard.found} {code(guard.parameter)} allows it.'} |"
         for guard in plan.guards
     )
@@ -36,11 +41,15 @@ def plan_markdown(plan: SyncPlan, options: SyncOptions) -> str:
         f"# {where} into {code(options.index)}\n\n"
         f"**{plan.calls:,} calls, ${plan.price:,.4f}, {_duration(plan.seconds_at_quota)}** at"
         f" {options.requests_per_minute:,} requests a minute{_batches(plan)}.\n\n{recovered}"
-        f"| images | how many | what becomes of them | such as |\n| --- | --- | --- | --- |\n"
-        f"| listed | {plan.listed:,} | | |\n| unchanged | {plan.unchanged:,} | nothing | |\n"
-        f"{changes}\n\n"
+        f"| images | how many | what becomes of them |\n| --- | --- | --- |\n"
+        f"| listed | {plan.listed:,} | |\n| unchanged | {plan.unchanged:,} | nothing |\n"
+        f"{changes}\n\n{examples}\n"
         f"| guard | holds | otherwise |\n| --- | --- | --- |\n{guards}\n"
     )
+
+
+def _more(change: Change) -> bool:
+    return change.images > len(change.examples)
 
 
 def _duration(seconds: float) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from tasks.core.concurrency import for_each
 from tasks.core.errors import ArtifactError, ImageGone, StorageError
 from tasks.core.gcs import download
-from tasks.core.markdown import code
+from tasks.core.markdown import code, label
 from tasks.core.pictures import MOST_NEIGHBOURS, Tile, as_data_uri, compose_sheet
 from tasks.core.questions import Question, parse_uri
 from tasks.core.searcher import Searcher, open_searcher
@@ -94,7 +94,7 @@ async def _query_tile(searcher: Searcher, answer: Answer) -> Tile:
 def answer_markdown(answer: Answer, png: bytes) -> str:
     """Return the sheet and a table of ranks, linked names and distances as markdown."""
     rows = "\n".join(
-        f"| {neighbour.rank} | [{code(neighbour.image_id)}]({neighbour.link}) |"
+        f"| {neighbour.rank} | [{label(neighbour.image_id)}]({neighbour.link}) |"
         f" {neighbour.distance:.4f} |"
         for neighbour in answer.neighbours
     )
@@ -105,8 +105,14 @@ def answer_markdown(answer: Answer, png: bytes) -> str:
         f"![The question and the nearest images]({as_data_uri(png)})\n\n"
         f"| rank | image | {MEASURES[answer.question.metric]} |\n| --- | --- | --- |\n{rows}\n\n"
         f"Asked of {code(space.index)}, space {space.space_id}: {code(space.model)},"
-        f" {space.dimension} dimensions; {answer.calls} calls of the model.\n"
+        f" {space.dimension} dimensions; {_calls(answer)}.\n"
     )
+
+
+def _calls(answer: Answer) -> str:
+    if answer.calls == 0:
+        return "its vector was known, so the model was not called"
+    return "the model was called once"
 
 
 def answer_json(answer: Answer, picture: Path | None, run_url: str | None) -> dict[str, Any]:

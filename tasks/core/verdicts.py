@@ -7,7 +7,7 @@ import numpy as np
 
 from tasks.core.csvfile import read_part
 from tasks.core.errors import GateFailed
-from tasks.core.markdown import codes
+from tasks.core.markdown import codes, yes
 from tasks.core.neighbours import nearest, nearest_exact, nearest_to_image
 from tasks.core.postgres import Connection, without_nested_loops
 from tasks.core.recall import SAME_PLACE, SAMPLED_ROWS, sample_rows
@@ -77,12 +77,12 @@ def refuse_failed(verdict: Verdict) -> None:
 def gate_markdown(verdict: Verdict) -> str:
     """Return the checks as a markdown table, those that did not hold first."""
     ordered = sorted(verdict.checks, key=lambda check: check.passed)
-    rows = "\n".join(
-        f"| {check.name} | {'yes' if check.passed else '**NO**'} | {check.found} |"
-        f" {codes(check.examples)} |"
-        for check in ordered
+    rows = "\n".join(f"| {check.name} | {yes(check.passed)} | {check.found} |" for check in ordered)
+    # Below the table: Prefect's older interface breaks no line in one.
+    examples = "".join(
+        f"- {check.name}, but for: {codes(check.examples)}\n" for check in ordered if check.examples
     )
-    return f"# The gate\n\n| check | held | found | such as |\n| --- | --- | --- | --- |\n{rows}\n"
+    return f"# The gate\n\n| check | held | found |\n| --- | --- | --- |\n{rows}\n\n{examples}"
 
 
 async def _ask(

@@ -1,19 +1,21 @@
 """Prefect's two interfaces in a headless Chromium."""
 
+import asyncio
 import io
 import os
+import re
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.async_api import Browser, Page, Route, async_playwright, expect
+from playwright.async_api import BrowserContext, Locator, Page, async_playwright, expect
+from prefect.client.schemas.objects import Artifact
 
 from tests.acceptance.programs import ROOT
 
@@ -27,7 +29,14 @@ CHROMIUM_OPTIONS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # No other machine is reached; unlike a route of Playwright's this keeps the browser's cache.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
+SCREEN_WIDTH = 1400
+FOLLOW = """path => {
+    history.pushState(history.state, "", path);
+    dispatchEvent(new PopStateEvent("popstate", {state: history.state}));
+}"""
 SCREENSHOTS = Path(os.environ.get("SCREENSHOTS_DIRECTORY") or ROOT / "build/screenshots")
 expect.set_options(timeout=30_000)
 
@@ -44,27 +53,13 @@ def find_chromium() -> str:
 
 
 @asynccontextmanager
-async def running_chromium() -> AsyncIterator[Browser]:
-    """Yield a browser with an empty profile."""
+async def running_chromium() -> AsyncIterator[BrowserContext]:
+    """Yield a browser with an empty profile, on a screen as wide as a small laptop's."""
     path = find_chromium()
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, args=CHROMIUM_OPTIONS)
-        yield browser
+        yield await browser.new_context(viewport={"width": SCREEN_WIDTH, "height": 1000})
         await browser.close()
-
-
-async def _only_loopback(route: Route) -> None:
-    if urlsplit(route.request.url).hostname in {"127.0.0.1", "localhost"}:
-        await route.continue_()
-    else:
-        await route.abort()
-
-
-async def new_page(browser: Browser) -> Page:
-    """Open a page from which no other machine can be reached."""
-    page = await browser.new_page(viewport={"width": 1400, "height": 1000})
-    await page.route("**/*", _only_loopback)
-    return page
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +76,76 @@ class Screen:
     root: str
     page: Page
 
-    async def open(self, path: str) -> Page:
-        """Open a path that both interfaces have, such as runs/flow-run/ID."""
-        prefix = "v2/" if self.interface == "v2" else ""
-        await self.page.goto(f"{self.root}/{prefix}{path}")
+    async def open(self, path: str, shows: str) -> Page:
+        """Open a path that both interfaces have, such as runs/flow-run/ID, and wait for a text.
+
+        V2 is led there as its own links do, without being loaded again: that takes seconds. V1
+        would keep parts of the page before.
+        """
+        address = ("/v2/" if self.interface == "v2" else "/") + path
+        if self.interface == "v2" and self.page.url.startswith(self.root + "/v2/"):
+            await self.page.evaluate(FOLLOW, address)
+        else:
+            await self.page.goto(self.root + address)
+        await expect(self.page.get_by_text(shows, exact=True).first).to_be_visible()
         return self.page
+
+    async def open_artifact(self, artifact: Artifact) -> Page:
+        """Open the page of an artifact, whose id it shows."""
+        return await self.open(f"artifacts/artifact/{artifact.id}", shows=str(artifact.id))
 
     async def keep(self, name: str) -> None:
         """Leave a screenshot for people to look at."""
         path = SCREENSHOTS / f"{self.interface}-{name}.png"
         await self.page.screenshot(path=path, full_page=True)
+
+    async def keep_for_readme(self, name: str, height: int) -> None:
+        """Leave a picture of the README: the page's upper part, in few colours; see README.md."""
+        clip = {"x": 0, "y": 0, "width": SCREEN_WIDTH, "height": height}
+        await self.page.evaluate("scrollTo(0, 0)")
+        seen = await self.page.screenshot(clip=clip)  # type: ignore[arg-type]  # a FloatRect
+        picture = Image.open(io.BytesIO(seen)).convert("RGB").quantize(128)
+        picture.save(SCREENSHOTS / f"{name}.png", optimize=True)
+
+    async def reads(self, text: str) -> None:
+        """Wait until a text can be read on the page, wherever lines are broken."""
+        words = re.compile(r"\s+".join(map(re.escape, text.split())))
+        await expect(self.page.locator("body")).to_contain_text(words, use_inner_text=True)
+
+    async def text(self) -> str:
+        """Return what can be read on the page."""
+        return await self.page.locator("body").inner_text()
+
+
+async def cells(table: Locator) -> list[list[str]]:
+    """Return a rendered table's texts, row by row, once the page draws it no more."""
+    await expect(table.locator("tr").nth(1)).to_be_visible()
+    before: list[list[str]] | None = None
+    while (now := await _read_cells(table)) != before or not all(now):
+        before = now
+        await asyncio.sleep(0.2)
+    return now
+
+
+async def _read_cells(table: Locator) -> list[list[str]]:
+    # In one call: between two the page may draw the table anew.
+    rows: list[list[str]] = await table.evaluate(
+        "table => [...table.rows].map(row => [...row.cells].map(cell => cell.innerText.trim()))"
+    )
+    return rows
+
+
+async def cut_off(table: Locator) -> str:
+    """Return what of a table lies beyond the edge of its frame; nothing, where all is seen."""
+    found: str = await table.evaluate(
+        """table => {
+            for (let frame = table; frame !== document.body; frame = frame.parentElement)
+                if (frame.scrollWidth > frame.clientWidth + 2)
+                    return `${frame.scrollWidth} px in ${frame.clientWidth}: ${table.innerText}`;
+            return "";
+        }"""
+    )
+    return found
 
 
 def green_pixels(png: bytes) -> int:

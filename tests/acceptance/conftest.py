@@ -2,18 +2,22 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from playwright.async_api import Page
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
 from deployments.local.samples import DEMO_QUERY
 from deployments.local.stack import Stack
 from tasks.core.settings import Settings
+from tests.acceptance.browser import Screen, running_chromium
 from tests.acceptance.programs import Finished, Program
+from tests.acceptance.shown import ShownRuns, make_shown_runs
+from tests.support.buckets import storage_client
 from tests.support.databases import fresh_database
 
 SECONDS_TO_RECORD = 60.0
@@ -68,7 +72,8 @@ async def samples_run(
     async with fresh_database(database_server) as url:
         program = flow_program(worker_stack, url, tmp_path_factory.mktemp("data"))
         finished = await program.run(
-            *("--bucket", "birdwalk", "--query", DEMO_QUERY, "--requests-per-minute", "60000")
+            *("--bucket", "birdwalk", "--query", DEMO_QUERY, "--batch-size", "60"),
+            *("--requests-per-minute", "60000"),
         )
         await _until_recorded(prefect_client, finished)
         yield SamplesRun(program, url, finished)
@@ -84,3 +89,36 @@ async def _until_recorded(client: PrefectClient, finished: Finished) -> None:
             if sum(run.state is not None and run.state.is_completed() for run in runs) == logged:
                 return
             await asyncio.sleep(0.2)
+
+
+@pytest.fixture(scope="session")
+async def pages(worker_stack: Stack) -> AsyncIterator[Mapping[str, Page]]:
+    """A browser for all tests, with one page for each of Prefect's interfaces."""
+    assert worker_stack
+    async with running_chromium() as context:
+        yield {interface: await context.new_page() for interface in ("v2", "v1")}
+
+
+@pytest.fixture(params=["v2", "v1"])
+def screen(
+    request: pytest.FixtureRequest, pages: Mapping[str, Page], worker_stack: Stack
+) -> Screen:
+    """Each of Prefect's interfaces."""
+    assert worker_stack.addresses.prefect_ui_url is not None
+    return Screen(request.param, worker_stack.addresses.prefect_ui_url, pages[request.param])
+
+
+@pytest.fixture(scope="session")
+async def shown(
+    worker_stack: Stack,
+    prefect_client: PrefectClient,
+    database_server: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[ShownRuns]:
+    """A run of each flow, and runs that failed, on planes, birds and a few broken pictures."""
+    storage = storage_client(worker_stack.addresses.storage_endpoint)
+    async with fresh_database(database_server) as url:
+        program = flow_program(worker_stack, url, tmp_path_factory.mktemp("shown"))
+        recording = replace(program, module="tests.acceptance.recording")
+        yield await make_shown_runs(recording, prefect_client, storage)
+    storage.close()

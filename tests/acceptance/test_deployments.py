@@ -14,6 +14,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Cancelling
 
 from deployments.local.stack import Stack
+from tests.acceptance.programs import Program
 from tests.support.buckets import LocalBucket
 from tests.support.databases import fetch, fetchval
 from tests.support.waiting import until
@@ -160,6 +161,18 @@ def test_the_form_describes_and_bounds_each_parameter(by_hand: DeploymentRespons
                 assert kind["maxLength"] <= 1024, f"{name} may be of any length"
     assert fields["dimension"]["enum"] == [128, 256, 512, 1408]
     assert (fields["neighbours"]["minimum"], fields["neighbours"]["maximum"]) == (1, 100)
+
+
+async def test_a_wrong_value_from_a_terminal_is_refused_before_there_is_a_run(
+    worker_stack: Stack, prefect_client: PrefectClient, by_hand: DeploymentResponse
+) -> None:
+    ours = DeploymentFilter(id=DeploymentFilterId(any_=[by_hand.id]))
+    before = len(await prefect_client.read_flow_runs(deployment_filter=ours))
+    prefect = Program("prefect", worker_stack.addresses.environment())
+    finished = await prefect.run("deployment", "run", BY_HAND, "-p", "model=no-such-model")
+    assert finished.status != 0
+    assert "Validation failed for field 'model'" in finished.out + finished.err
+    assert len(await prefect_client.read_flow_runs(deployment_filter=ours)) == before
 
 
 @pytest.mark.parametrize(

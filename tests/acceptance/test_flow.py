@@ -159,7 +159,7 @@ async def test_ctrl_c_keeps_whole_batches_and_the_next_run_pays_for_the_rest(
 ) -> None:
     names = bucket.put_pictures(PICTURES)
     process = await embed_images.start("--bucket", bucket.name, *SLOWLY)
-    await until_logged(process, "insert 10 rows of batch 1' - Finished in state Completed")
+    await until_logged(process, "insert 10 rows of 0001-0010' - Finished in state Completed")
     process.send_signal(signal.SIGINT)
     finished = await end_of(process)
     assert finished.status == 130

@@ -227,8 +227,9 @@ async def test_the_plan_page_shows_counts_examples_price_and_guards(
         assert run.plan is not None
         page = plan_markdown(run.plan, asked)
     assert "**1 calls, $0.0001, under a second**" in page
-    assert "| gone | 3 | removed, after the new ones are in | `0000.png`, `0001.png`" in page
+    assert "| gone | 3 | removed, after the new ones are in |" in page
+    assert "- gone: `0000.png`, `0001.png`, `0002.png`\n" in page
     assert "| new | 1 |" in page
-    assert "`a\\|b'.png`" in page
-    assert "| at most 10% of the index is gone | NO |" in page
+    assert "- new: `a|b'.png`" in page
+    assert "| at most 10% of the index is gone | **NO** |" in page
     assert "`max_deletions=0.3` allows it" in page

@@ -2,13 +2,19 @@ import inspect
 from typing import Any
 
 import pytest
+from prefect import Flow
 from prefect.exceptions import ParameterTypeError
 from prefect.utilities.callables import parameter_schema
 
+from flows.check_index import check_index
 from flows.embed_images import embed_images
+from flows.find_duplicates import find_duplicates
+from flows.find_similar import find_similar
+from flows.rollback import rollback
 from tasks.core.models import MODELS, find_model
 from tasks.core.options import SyncOptions
 
+FLOWS = [check_index, embed_images, find_duplicates, find_similar, rollback]
 SCHEMA = parameter_schema(embed_images.fn)
 BOUNDS = {"enum", "const", "minimum", "maximum", "minLength", "maxLength", "pattern", "format"}
 PARAMETERS = list(SCHEMA.properties)
@@ -38,13 +44,19 @@ def test_each_number_is_bounded_below(name: str) -> None:
             assert {"minimum", "enum"} & form.keys()
 
 
+@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
+def test_no_parameter_is_a_const_which_the_forms_show_as_free_text(flow: Flow[..., Any]) -> None:
+    fields = parameter_schema(flow.fn).properties
+    assert "'const'" not in str(fields)
+
+
 def test_only_the_bucket_must_be_named() -> None:
     assert SCHEMA.required == ["bucket"]
 
 
 def test_the_choices_are_those_of_the_models() -> None:
     (model,), (dimension,) = choices("model"), choices("dimension")
-    assert set(model.get("enum", [model.get("const")])) == set(MODELS)
+    assert model["enum"] == list(MODELS)
     assert set(dimension["enum"]) == {d for m in MODELS.values() for d in m.dimensions}
 
 

@@ -98,15 +98,16 @@ def test_a_drifted_index_is_an_error_that_says_what_and_what_to_do() -> None:
 def test_the_page_shows_the_checks_the_spaces_and_the_sources() -> None:
     page = health_markdown(health(Check("it is fresh", passed=False, found="40 h old")))
     assert "# `photos` is not in order" in page
-    assert "| it is fresh | **NO** | `40 h old` |" in page
-    assert "| 7: `multimodalembedding@001`, 128 | active | 100 |" in page
-    assert "| 1.0 MB | 2.0 MB | none |" in page
+    assert "- **NO**: it is fresh: 40 h old" in page
+    assert "| 7 | active | `multimodalembedding@001` | 128 | 100 |" in page
+    assert "| 7 | 1.0 MB | 2.0 MB | none |" in page
     assert "| `gs://bucket/planes/` | 40.0 h ago | 40.0 h ago |" in page
-    assert "recall@10 now: 0.990" in page
+    assert "recall@10 is 0.990" in page
     assert health_sentence(health()).startswith("photos is in order: 100 rows, recall 0.990")
 
 
-def test_ages_are_told_in_hours_then_in_days() -> None:
-    assert age(NOW - timedelta(minutes=30), NOW) == "0.5 h ago"
+def test_ages_are_told_in_minutes_then_in_hours_then_in_days() -> None:
+    assert age(NOW - timedelta(minutes=30), NOW) == "30 min ago"
+    assert age(NOW - timedelta(hours=40), NOW) == "40.0 h ago"
     assert age(NOW - timedelta(days=30), NOW) == "30 days ago"
     assert age(None, NOW) == "never"

@@ -58,7 +58,7 @@ def test_the_page_links_each_name_and_shows_the_warnings() -> None:
     assert "> Beware." in page
     assert as_data_uri(b"png") in page
     assert "| rank | image | cosine distance |" in page
-    assert "| 1 | [`plane.png`](https://example.com/1) | 0.1000 |" in page
+    assert "| 1 | [plane.png](https://example.com/1) | 0.1000 |" in page
     assert "| 2 | [`a\\|b'c](d).png`](https://example.com/2) | 0.2000 |" in page
 
 

@@ -1,0 +1,50 @@
+"""What task runs are called: what is done, to how many images, of where.
+
+Functions for Prefect's task_run_name. Its type for those that take the parameters has a classmethod
+that no function has, so mypy is told at each task.
+"""
+
+from typing import Any
+
+from tasks.core.run import current_run
+from tasks.core.types import Batch, BatchReport
+
+FEWEST_DIGITS = 4
+LONGEST_PLACE = 60
+"""Characters of a bucket and prefix in a name; a prefix may have 1,024."""
+
+
+def place(bucket: str, prefix: str) -> str:
+    """Return a bucket and prefix on one line, the middle left out where they are long."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in f"{bucket}/{prefix}")
+    half = LONGEST_PLACE // 2
+    return text if len(text) <= LONGEST_PLACE else f"{text[: half - 1]}…{text[-half:]}"
+
+
+def numbers(batch: Batch) -> str:
+    """Return the numbers of a batch's images, as wide as the total's, so that names sort."""
+    digits = max(FEWEST_DIGITS, len(str(batch.total)))
+    return f"{batch.first:0{digits}}-{batch.last:0{digits}}"
+
+
+def listing_name(parameters: dict[str, Any]) -> str:
+    """Return the name of a list_images run."""
+    return f"list gs://{place(parameters['bucket'], parameters['prefix'])}"
+
+
+def embed_name(parameters: dict[str, Any]) -> str:
+    """Return the name of an embed_batch run."""
+    options = current_run().options
+    return f"embed {numbers(parameters['batch'])} of {place(options.bucket, options.prefix)}"
+
+
+def insert_name(parameters: dict[str, Any]) -> str:
+    """Return the name of an insert_batch run."""
+    report: BatchReport = parameters["report"]
+    return f"insert {report.embedded:,} rows of {numbers(parameters['batch'])}"
+
+
+def reuse_name() -> str:
+    """Return the name of a reuse_vectors run: a run does it before the calls, and after them."""
+    again = "reuse_vectors" in current_run().spans
+    return "reuse vectors of twins" if again else "reuse known vectors"
