@@ -3,6 +3,8 @@
 import asyncio
 import random
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tasks.core.concurrency import for_each
@@ -18,6 +20,7 @@ from tasks.core.errors import (
     UnexplainedFailure,
 )
 from tasks.core.gcs import download
+from tasks.core.preprocessing import Picture
 from tasks.core.run import Run, Tally
 from tasks.core.spaces import find_space
 from tasks.core.statements import sql
@@ -52,6 +55,16 @@ class Patience:
         longest = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2**self.attempts)
         self.attempts += 1
         return random.uniform(0, longest)  # noqa: S311 - spreads retries, keeps no secret
+
+    @contextmanager
+    def strained(self) -> Iterator[None]:
+        """Take the time of the block from what is left, where it fails."""
+        start = time.monotonic()
+        try:
+            yield
+        except TransientFailure:
+            self.left -= time.monotonic() - start
+            raise
 
 
 @dataclass(slots=True)
@@ -92,10 +105,14 @@ class BatchEmbedder:
         self.run.progress.count(self.batch)
 
     async def _embed(self, image: ImageRef) -> Vector:
+        async with self.run.clients.pictures.hold(image) as picture:
+            return await self._embed_patiently(image, picture)
+
+    async def _embed_patiently(self, image: ImageRef, picture: Picture) -> Vector:
         patience = Patience(self.run.settings.image_time_budget_seconds)
         while True:
             try:
-                return await self._ask(image, patience)
+                return await self._ask(image, picture, patience)
             except QuotaExceeded as error:
                 self.tally.deferrals += 1
                 self.run.progress.deferrals += 1
@@ -129,22 +146,21 @@ class BatchEmbedder:
                 " quota, or wait until nobody else uses it. What was embedded is kept."
             ) from error
 
-    async def _ask(self, image: ImageRef, patience: Patience) -> Vector:
+    async def _ask(self, image: ImageRef, picture: Picture, patience: Patience) -> Vector:
         embedder = self.run.clients.embedder
-        data = None
-        if patience.read_deadlines >= READS_BEFORE_BYTES:
+        # Before the slot: the quota does not wait for the storage.
+        with patience.strained():
+            data = await picture.read()
+        if data is None and patience.read_deadlines >= READS_BEFORE_BYTES:
             data = await download(self.run.clients.storage, image.bucket, image.name)
         async with self.run.limiter.slot():
             self.tally.calls += 1
             start = time.monotonic()
-            try:
+            with patience.strained():
                 if data is None:
                     vector = await embedder.embed_uri(image.uri)
                 else:
                     vector = await embedder.embed_bytes(data)
-            except TransientFailure:
-                patience.left -= time.monotonic() - start
-                raise
             self.run.limiter.succeeded(time.monotonic() - start)
         self.tally.answers += 1
         self.run.progress.unexplained_in_a_row = 0

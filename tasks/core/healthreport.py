@@ -42,7 +42,7 @@ def health_markdown(health: IndexHealth) -> str:
 def _space_row(found: SpaceHealth) -> str:
     report, space = found.report, found.report.space
     return (
-        f"| {space.space_id}: {code(space.model)}, {space.dimension} | {space.status} |"
+        f"| {space.space_id}: {code(space.label)} | {space.status} |"
         f" {report.rows:,} | {report.missing:,} | {report.outdated:,} | {report.gone:,} |"
         f" {found.dead_rows:,} | {_megabytes(found.table_bytes)} |"
         f" {_megabytes(found.index_bytes)} | {', '.join(found.approximate) or 'none'} |"

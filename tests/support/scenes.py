@@ -83,7 +83,9 @@ def _all_subjects() -> Iterator[tuple[int, str, str, str, int]]:
 
 def _draw_scene(number: int, kind: str, name: str, sky: str, pose: int) -> Scene:
     random = np.random.default_rng(number)
-    picture = Image.fromarray(_to_bytes(draw_sky(sky) + random.normal(0, SENSOR_NOISE, (HEIGHT, WIDTH, 1))))
+    picture = Image.fromarray(
+        _to_bytes(draw_sky(sky) + random.normal(0, SENSOR_NOISE, (HEIGHT, WIDTH, 1)))
+    )
     side = round(HEIGHT * random.uniform(*SHARES))
     drawing = Image.open(
         io.BytesIO(

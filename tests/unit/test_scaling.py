@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 
 from tasks.core.errors import UnreadablePicture
 from tasks.core.models import MULTIMODAL_EMBEDDING
-from tasks.core.scaling import ORIENTATION, prepare_picture, read_picture
+from tasks.core.scaling import ORIENTATION, prepare_picture, read_file
 
 RANDOM = random.Random(3)  # noqa: S311 - damages pictures, keeps no secret
 
