@@ -159,7 +159,7 @@ def _draw(unicode_name: str, view: _View, path: Path) -> None:
     Image.open(io.BytesIO(png)).convert("RGB").save(path, quality=90)
 
 
-def render_drawing(  # noqa: PLR0913 - a picture's size and the five ways to look at a drawing
+def render_drawing(
     unicode_name: str,
     side: int,
     *,

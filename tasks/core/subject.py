@@ -58,6 +58,9 @@ sits on the lower side surrounds its eyes, but is no background."""
 SURROUNDED: Final = 0.75
 """Of the subject's surroundings that must be such background."""
 
+HELD: Final = 0.55
+"""Of the picture's frame that such background must hold: a face that three sides cut holds less."""
+
 MARGIN: Final = 0.2
 """Of the subject's longer side, to be left on each side of it."""
 
@@ -106,8 +109,7 @@ def find_subject(overview: Pixels) -> Box | None:
     contours = cv2.morphologyEx(lab, cv2.MORPH_GRADIENT, SQUARE).max(axis=2)
     shape = (islands >= max(NOISE, FAINTEST * peak)) | (contours >= max(NOISE, EDGE * peak))
     left, top, right, bottom = _enclose(shape, islands)
-    around = _background(contours < CALM * peak)
-    if _ring(around, (left, top, right, bottom)).mean() < SURROUNDED:
+    if not _is_surrounded((left, top, right, bottom), contours < CALM * peak):
         return None
     return Box(left / width, top / height, right / width, bottom / height)
 
@@ -146,17 +148,21 @@ def _enclose(shape: NDArray[np.bool_], islands: Pixels) -> tuple[int, int, int, 
     )
 
 
-def _background(calm: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the parts of what is calm that reach three sides of the picture."""
-    count, zones = cv2.connectedComponents(calm.astype(np.uint8), connectivity=4)
-    sides = np.zeros(count, int)
-    for line in (zones[0], zones[-1], zones[:, 0], zones[:, -1]):
-        sides[np.unique(line)] += 1
-    sides[0] = 0
-    return np.asarray(sides[zones] >= SIDES)
+def _is_surrounded(box: tuple[int, int, int, int], calm: NDArray[np.bool_]) -> bool:
+    """Tell whether what lies around a box is the picture's background."""
+    count, labels = cv2.connectedComponents(calm.astype(np.uint8), connectivity=4)
+    zones = np.asarray(labels, np.intp)
+    lines = (zones[0], zones[-1], zones[:, 0], zones[:, -1])
+    sides = np.bincount(np.concatenate([np.unique(line) for line in lines]), minlength=count)
+    frame = np.bincount(np.concatenate(lines), minlength=count) / sum(map(len, lines))
+    reaches = sides >= SIDES
+    reaches[0] = False  # contours
+    around = _ring(zones, box)
+    held = frame[np.unique(around[reaches[around]])].sum()
+    return bool(reaches[around].mean() >= SURROUNDED and held >= HELD)
 
 
-def _ring(pixels: NDArray[np.bool_], box: tuple[int, int, int, int]) -> NDArray[np.bool_]:
+def _ring(pixels: NDArray[np.intp], box: tuple[int, int, int, int]) -> NDArray[np.intp]:
     """Return the pixels that lie a few pixels outside a box."""
     height, width = pixels.shape
     left, top = max(0, box[0] - 3), max(0, box[1] - 3)
