@@ -163,8 +163,9 @@ def _billows(seed: int, low: float, high: float) -> Pixels:
         layer = Image.fromarray(cells).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
         total += np.asarray(layer) / 2**octave
         weight += 1 / 2**octave
-    return np.clip((total / weight - low) / (high - low), 0, 1)[..., None]
+    cover = np.clip((total / weight - low) / (high - low), 0, 1)
+    return np.asarray(cover[..., None], dtype=np.float32)
 
 
 def _to_bytes(pixels: NDArray[np.floating]) -> NDArray[np.uint8]:
-    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(pixels), 0, 255), dtype=np.uint8)
