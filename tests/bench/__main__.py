@@ -23,6 +23,7 @@ from tests.bench import (
     no_change,
     overhead,
     pace,
+    quality,
     quota,
 )
 from tests.bench.figures import machine_load, show
@@ -37,6 +38,7 @@ BENCHMARKS = {
     "no_change": no_change,
     "quota": quota,
     "kill": kill,
+    "quality": quality,
 }
 
 BY_NAME_ONLY = {"million": million}

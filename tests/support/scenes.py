@@ -18,7 +18,7 @@ from PIL import Image
 from deployments.local.samples import render_drawing
 
 WIDTH, HEIGHT = 800, 600
-SHARES = (0.16, 0.26)
+SHARES = (0.08, 0.16)
 """Side of a subject's drawing, as a share of the picture's height: smallest and largest."""
 
 PLANES = ("AIRPLANE", "SMALL AIRPLANE", "AIRPLANE DEPARTURE", "AIRPLANE ARRIVING")
