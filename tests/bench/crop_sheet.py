@@ -19,19 +19,19 @@ from deployments.local.addresses import StackOptions
 from deployments.local.stack import running
 from tasks.core.cropping import crop_to_subject
 from tasks.core.models import MULTIMODAL_EMBEDDING
-from tasks.core.pictures import CAPTION, INK, MARGIN, PAPER, Tile, draw_tile, encode_sheet
+from tasks.core.pictures import CAPTION, INK, MARGIN, PAPER, Tile, draw_tile
 from tasks.core.types import Neighbour
 from tests.bench.quality import NEAREST, Neighbourhoods, kind_of, look_around, scenes_bucket
 from tests.bench.session import ROOT, Session
 from tests.support.scenes import draw_scenes
 
 SHEET = ROOT / "docs" / "crop-before-after.png"
-QUERIES = ("planes/airplane-clouds-1.jpg", "birds/eagle-overcast-1.jpg")
-QUERY_SIDE, SIDE = 240, 140
+QUERIES = ("planes/airplane-sea-2.jpg", "birds/eagle-overcast-1.jpg")
+QUERY_SIDE, SIDE = 176, 150
 HEADING = 34
 RIGHT, WRONG = "#2e9e5b", "#d64545"
 WIDTH = MARGIN + QUERY_SIDE + MARGIN + NEAREST * (SIDE + MARGIN)
-ROW = HEADING + SIDE + CAPTION
+ROW = HEADING + max(QUERY_SIDE, SIDE) + CAPTION
 BLOCK = 2 * ROW + MARGIN
 
 
@@ -60,33 +60,36 @@ def draw(found: Found) -> Image.Image:
     sheet = Image.new("RGB", (WIDTH, MARGIN // 2 + len(QUERIES) * BLOCK), PAPER)
     pen = ImageDraw.Draw(sheet)
     left = 2 * MARGIN + QUERY_SIDE
+    crops = {name: _crop(name, data) for name, data in found.files.items()}
     for number, query in enumerate(QUERIES):
         top = MARGIN // 2 + number * BLOCK
-        shown = Tile(query.split("/")[1], "the query", found.files[query])
-        draw_tile(sheet, pen, shown, (MARGIN, top + HEADING), QUERY_SIDE)
         for row, (heading, near) in enumerate(
             (
                 ('crop="none": nearest to the whole picture', found.whole.exact[query]),
                 ('crop="subject": nearest to what it shows', found.cropped.exact[query]),
             )
         ):
-            place = (left, top + row * ROW)
-            pen.text((left, place[1] + 4), heading, INK, ImageFont.load_default(19))
-            files = found.files if row == 0 else _Crops(found.files)
-            _draw_row(sheet, pen, query, near, (place[0], place[1] + HEADING), files)
+            files = found.files if row == 0 else crops
+            place = (left, top + row * ROW + HEADING)
+            pen.text((left, place[1] - HEADING + 4), heading, INK, ImageFont.load_default(19))
+            shown = Tile(_stem(query), "the query", files[query])
+            draw_tile(sheet, pen, shown, (MARGIN, place[1]), QUERY_SIDE)
+            _draw_row(sheet, pen, query, near, place, files)
     return sheet
 
 
-class _Crops(dict[str, bytes]):
-    """The files as they are sent when they are cropped."""
+def _crop(name: str, data: bytes) -> bytes:
+    """Return what is sent of a scene, as large as a tile."""
+    crop = Image.open(io.BytesIO(crop_to_subject(data, name, MULTIMODAL_EMBEDDING)))
+    share = QUERY_SIDE / max(crop.size)
+    size = (round(share * crop.width), round(share * crop.height))
+    buffer = io.BytesIO()
+    crop.resize(size, Image.Resampling.LANCZOS).save(buffer, "PNG")
+    return buffer.getvalue()
 
-    def __init__(self, files: Mapping[str, bytes]) -> None:
-        super().__init__(
-            {
-                name: crop_to_subject(data, name, MULTIMODAL_EMBEDDING)
-                for name, data in files.items()
-            }
-        )
+
+def _stem(name: str) -> str:
+    return name.rsplit("/", 1)[1].removesuffix(".jpg")
 
 
 def _draw_row(
@@ -100,7 +103,7 @@ def _draw_row(
     for rank, neighbour in enumerate(near[:NEAREST], start=1):
         name = neighbour.image_id
         place = (corner[0] + (rank - 1) * (SIDE + MARGIN), corner[1])
-        tile = Tile(name.split("/")[1], f"{rank}.  distance {neighbour.distance:.3f}", files[name])
+        tile = Tile(_stem(name), f"{rank}.  distance {neighbour.distance:.3f}", files[name])
         draw_tile(sheet, pen, tile, place, SIDE)
         right = kind_of(name) == kind_of(query)
         end = (place[0] + SIDE - 1, place[1] + SIDE - 1)
@@ -110,9 +113,10 @@ def _draw_row(
 def main() -> int:
     """Write the sheet to the file that the command line names, or into docs/."""
     path = Path(sys.argv[1]) if sys.argv[1:] else SHEET
-    path.write_bytes(encode_sheet(draw(asyncio.run(find()))))
-    with Image.open(io.BytesIO(path.read_bytes())) as image:
-        print(f"{path}: {image.width} x {image.height}, {path.stat().st_size:,} bytes")
+    sheet = draw(asyncio.run(find()))
+    # As many colours as the skies need.
+    sheet.quantize(256, kmeans=2).save(path, "PNG", optimize=True)
+    print(f"{path}: {sheet.width} x {sheet.height}, {path.stat().st_size:,} bytes")
     return 0
 
 
