@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from tasks.core.subject import Box, find_subject, frame_subject
 from tests.support.drawings import draw_bird, sky
@@ -74,6 +74,14 @@ def grain(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).resize((128, 96))
 
 
+def cloud(image: Image.Image) -> Image.Image:
+    """A small cloud, whiter than the sky by as much as clouds are."""
+    cover = Image.new("L", image.size)
+    ImageDraw.Draw(cover).ellipse((100, 60, 150, 85), fill=80)
+    image.paste("white", mask=cover.filter(ImageFilter.GaussianBlur(5)))
+    return image
+
+
 def close_up(image: Image.Image) -> Image.Image:
     """A face that the frame cuts on three sides: its eye is no subject by itself."""
     draw = ImageDraw.Draw(image)
@@ -89,9 +97,10 @@ def close_up(image: Image.Image) -> Image.Image:
         lambda image: image,
         noise,
         grain,
+        cloud,
         lambda _: Image.new("RGB", (256, 9), "white"),
     ],
-    ids=["uniform", "an empty sky", "noise", "a grainy sky", "a strip"],
+    ids=["uniform", "an empty sky", "noise", "a grainy sky", "a cloud", "a strip"],
 )
 def test_where_nothing_stands_out_nothing_is_found(
     make: Callable[[Image.Image], Image.Image],
