@@ -1,4 +1,6 @@
 import inspect
+import sys
+from dataclasses import asdict, fields
 from typing import Any
 
 import pytest
@@ -6,12 +8,15 @@ from prefect.exceptions import ParameterTypeError
 from prefect.utilities.callables import parameter_schema
 
 from flows.embed_images import embed_images
+from tasks.core.errors import InvalidInput
 from tasks.core.models import MODELS, find_model
 from tasks.core.options import SyncOptions
 
 SCHEMA = parameter_schema(embed_images.fn)
 BOUNDS = {"enum", "const", "minimum", "maximum", "minLength", "maxLength", "pattern", "format"}
 PARAMETERS = list(SCHEMA.properties)
+CHANGED: dict[Any, Any] = {int: 7, int | None: 8, float: 0.7, bool: True}
+"""A value that is no parameter's default, by the type of the field."""
 
 
 def choices(name: str) -> list[dict[str, Any]]:
@@ -111,3 +116,20 @@ def test_bad_values_are_refused_before_the_run(bad: dict[str, Any]) -> None:
     (name,) = bad
     with pytest.raises(ParameterTypeError, match=name):
         embed_images.validate_parameters(GOOD | bad)
+
+
+async def test_each_parameter_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[SyncOptions] = []
+
+    def watched_run(options: SyncOptions) -> None:
+        opened.append(options)
+        raise InvalidInput("far enough")
+
+    monkeypatch.setattr(sys.modules["flows.embed_images"], "watched_run", watched_run)
+    values = {
+        field.name: CHANGED.get(field.type, f"another {field.name}")
+        for field in fields(SyncOptions)
+    } | {"model": "multimodalembedding@001", "dimension": 512, "crop": "subject"}
+    with pytest.raises(InvalidInput, match="far enough"):
+        await embed_images.fn(**values)
+    assert [asdict(options) for options in opened] == [values]
