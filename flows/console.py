@@ -87,7 +87,7 @@ def show_similar(outcome: SimilarOutcome) -> None:
     console.print(table)
     lines = [("warning", warning) for warning in answer.warnings]
     space = answer.space
-    asked = f"{space.index} ({space.model}, {space.dimension} dimensions), {answer.calls} calls"
+    asked = f"{space.index} ({space.label}), {answer.calls} calls"
     lines += [("asked", asked), ("picture", str(outcome.picture))]
     _show_lines(console, [*lines, ("run", outcome.run_url or "not recorded: no Prefect server")])
 

@@ -13,7 +13,7 @@ from flows.command_line import run_flow_from_command_line
 from flows.console import SyncOutcome, show_sync
 from tasks.artifacts import report_refusals, write_csv
 from tasks.core.concurrency import BATCHES_IN_FLIGHT, for_each
-from tasks.core.options import SyncOptions
+from tasks.core.options import Crop, SyncOptions
 from tasks.core.shards import unfinished_batches
 from tasks.core.summary import summarise
 from tasks.core.types import Batch, BatchReport
@@ -47,6 +47,7 @@ async def embed_images(  # noqa: PLR0913 - each parameter is a field of the form
     index: Annotated[str, Field(min_length=1, max_length=63)] = "image_embeddings",
     model: ModelName = "multimodalembedding@001",
     dimension: Dimension = 128,
+    crop: Crop = "none",
     limit: Annotated[int, Field(ge=1)] | None = None,
     query: Annotated[str, Field(min_length=1, max_length=1024)] | None = None,
     neighbours: Annotated[int, Field(ge=1, le=100)] = 5,
@@ -69,6 +70,7 @@ async def embed_images(  # noqa: PLR0913 - each parameter is a field of the form
         index: Name of the view that readers query.
         model: Embedding model.
         dimension: Numbers in a vector; more tell images apart better and take more room.
+        crop: Embed what an image shows, without the sky around it; its bytes are read then.
         limit: Stop after this many images, for a try-out; nothing is removed then.
         query: Image to show the nearest images of; by default the first.
         neighbours: How many nearest images to show.
@@ -89,6 +91,7 @@ async def embed_images(  # noqa: PLR0913 - each parameter is a field of the form
         index=index,
         model=model,
         dimension=dimension,
+        crop=crop,
         limit=limit,
         query=query,
         neighbours=neighbours,

@@ -43,7 +43,7 @@ async def rollback(
 def _sentence(report: SpaceReport) -> str:
     space = report.space
     return (
-        f"{space.index} shows space {space.space_id} ({space.model}, {space.dimension} dimensions,"
+        f"{space.index} shows space {space.space_id} ({space.label},"
         f" {report.rows:,} rows). {report.changes}"
     )
 

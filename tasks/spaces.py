@@ -23,6 +23,7 @@ async def list_spaces(index: str) -> tuple[SpaceReport, ...]:
                 "status": report.space.status,
                 "model": report.space.model,
                 "dimension": report.space.dimension,
+                "preprocessing": report.space.preprocessing,
                 "rows": report.rows,
                 "last listing": _compared(report),
                 "published": f"{report.published_at:%m-%d %H:%M}"

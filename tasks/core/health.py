@@ -131,8 +131,8 @@ def refuse_drifted(health: IndexHealth) -> None:
     space = health.space
     raise IndexDrifted(
         f"Index {space.index!r} is not in order: {found}. Run embed-images"
-        f"{f' on {stale}' if stale else ''} with index {space.index}, model {space.model} and"
-        f" dimension {space.dimension}: it brings the index up to date and rebuilds what is broken."
+        f"{f' on {stale}' if stale else ''} with index {space.index}, {space.parameters}:"
+        f" it brings the index up to date and rebuilds what is broken."
     )
 
 

@@ -45,7 +45,7 @@ def _spaces(spaces: Sequence[SpaceHealth]) -> str:
     for found in spaces:
         report, space = found.report, found.report.space
         drift += (
-            f"| {space.space_id} | {space.status} | {code(space.model)} | {space.dimension} |"
+            f"| {space.space_id} | {space.status} | {code(space.label)} |"
             f" {report.rows:,} | {report.missing:,} | {report.outdated:,} | {report.gone:,} |\n"
         )
         sizes += (
@@ -54,8 +54,8 @@ def _spaces(spaces: Sequence[SpaceHealth]) -> str:
             f" {found.dead_rows:,} |\n"
         )
     return (
-        "| space | status | model | dimension | rows | missing | outdated | gone |\n"
-        f"| {' | '.join(['---'] * 8)} |\n{drift}\n"
+        "| space | status | what | rows | missing | outdated | gone |\n"
+        f"| {' | '.join(['---'] * 7)} |\n{drift}\n"
         "| space | table | indexes | HNSW | dead rows |\n"
         f"| {' | '.join(['---'] * 5)} |\n{sizes}"
     )

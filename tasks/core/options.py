@@ -1,13 +1,17 @@
 """What a run is asked to do."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from tasks.core.errors import InvalidInput
 from tasks.core.models import find_model
 from tasks.core.statements import quote_identifier
 
-PREPROCESSING = "none"
-"""Images are embedded as they are."""
+Crop = Literal["none", "subject"]
+
+PREPROCESSING: dict[Crop, str] = {"none": "none", "subject": "crop-subject-1"}
+"""What is done to an image before it is embedded, as an embedding space is known by it; the number
+counts the ways in which the subject was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,7 @@ class SyncOptions:
     index: str = "image_embeddings"
     model: str = "multimodalembedding@001"
     dimension: int = 128
+    crop: Crop = "none"
     limit: int | None = None
     query: str | None = None
     neighbours: int = 5
@@ -39,6 +44,8 @@ class SyncOptions:
     def __post_init__(self) -> None:
         find_model(self.model, self.dimension)
         quote_identifier(self.index)
+        if self.crop not in PREPROCESSING:
+            raise InvalidInput(f"crop is {self.crop!r}; expected {' or '.join(PREPROCESSING)}.")
         if not self.bucket:
             raise InvalidInput("No bucket was named. Give the name of a Cloud Storage bucket.")
         for name in ("limit", "neighbours", "requests_per_minute", "batch_size"):
@@ -50,3 +57,8 @@ class SyncOptions:
                 raise InvalidInput(f"{name} is {getattr(self, name)}; expected 0 to 1, a share.")
         if self.max_price < 0:
             raise InvalidInput(f"max_price is {self.max_price}; expected US dollars, 0 or more.")
+
+    @property
+    def preprocessing(self) -> str:
+        """What is done to the images first; with model and dimension it makes the space."""
+        return PREPROCESSING[self.crop]

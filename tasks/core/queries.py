@@ -16,8 +16,9 @@ from tasks.core.errors import (
 from tasks.core.gcs import download
 from tasks.core.models import find_model
 from tasks.core.postgres import Connection
+from tasks.core.preprocessing import find_preparation, reads_images_itself
 from tasks.core.questions import Question, parse_uri
-from tasks.core.scaling import prepare_picture, read_picture
+from tasks.core.scaling import read_file
 from tasks.core.searcher import Searcher
 from tasks.core.spaces import space_table
 from tasks.core.statements import sql
@@ -81,7 +82,9 @@ async def find_query(connection: Connection, space: Space, question: Question) -
 
 
 async def embed_query(searcher: Searcher, space: Space, question: Question) -> Query:
-    """Return the question's vector by the space's own model and dimension: one call.
+    """Return the question's vector by the space's own model, dimension and preprocessing: one call.
+
+    A text is compared as it is, whatever is done to pictures.
 
     Raises:
         UnknownImage: there is no object at the address.
@@ -89,12 +92,7 @@ async def embed_query(searcher: Searcher, space: Space, question: Question) -> Q
         EmbeddingError: the model did not answer with a vector.
         StorageError: the object could not be read.
     """
-    model = find_model(space.model, space.dimension)
-    data = question.data
-    if question.file is not None:
-        data = await asyncio.to_thread(read_picture, question.file, model)
-    elif data is not None:
-        data = await asyncio.to_thread(prepare_picture, data, "The upload", model)
+    data = await _prepare(searcher, space, question)
     embedder = await searcher.embedder(space)
     try:
         vector = await _embed_patiently(searcher, embedder, question, data)
@@ -103,6 +101,24 @@ async def embed_query(searcher: Searcher, space: Space, question: Question) -> Q
     except ImageRefused as error:
         raise UnreadablePicture(f"The model does not take {question.label}: {error}") from error
     return Query(vector, question.uri, 1)
+
+
+async def _prepare(searcher: Searcher, space: Space, question: Question) -> bytes | None:
+    """Return the picture as the space's own were prepared; None for what the model reads itself."""
+    model = find_model(space.model, space.dimension)
+    prepare = find_preparation(space.preprocessing)
+    if question.file is not None:
+        data = await asyncio.to_thread(read_file, question.file)
+        return await asyncio.to_thread(prepare, data, str(question.file), model)
+    if question.data is not None:
+        return await asyncio.to_thread(prepare, question.data, "The upload", model)
+    if question.uri is None or reads_images_itself(space.preprocessing):
+        return None
+    try:
+        data = await download(searcher.storage(), *parse_uri(question.uri))
+    except ImageGone as error:
+        raise UnknownImage(f"There is no {question.uri}: {error}") from error
+    return await asyncio.to_thread(prepare, data, question.uri, model)
 
 
 async def _embed_patiently(

@@ -12,7 +12,6 @@ from tasks.core.csvfile import read_part
 from tasks.core.expected import expect_rows
 from tasks.core.ledger import Tally, count_unfinished
 from tasks.core.loading import Row, load_rows
-from tasks.core.options import PREPROCESSING
 from tasks.core.run import Run, RunIdentity, run_directory
 from tasks.core.spaces import space_table
 from tasks.core.statements import sql
@@ -33,7 +32,7 @@ async def recover_parts(run: Run, space: Space) -> tuple[int, list[int]]:
     options = run.options
     async with run.database.connection() as connection:
         dead_runs = await connection.fetch(sql("select_dead_runs"), options.index, run.run_id)
-    ours = (options.bucket, options.model, options.dimension, PREPROCESSING)
+    ours = (options.bucket, options.model, options.dimension, options.preprocessing)
     recovered, waiting = 0, []
     for row in dead_runs:
         parts = run_directory(run.settings, RunIdentity(row["run_id"], row["run_key"])) / "parts"

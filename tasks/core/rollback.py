@@ -100,7 +100,7 @@ async def _report(connection: Connection, index: str, space_id: int | None) -> S
 
 def _refuse_unfit(report: SpaceReport, max_incomplete: float) -> None:
     space = report.space
-    remedy = f"Run embed-images with model {space.model} and dimension {space.dimension}"
+    remedy = f"Run embed-images with {space.parameters}"
     if report.published_at is None:
         raise GuardStopped(
             f"Space {space.space_id} was never shown: it has not passed the gate. {remedy} to"

@@ -21,8 +21,9 @@ from tasks.core.gcs import open_client
 from tasks.core.holds import Hold, IndexHold, ShardHold, kept
 from tasks.core.ledger import Tally, bury_dead_runs, count_unfinished
 from tasks.core.models import EmbeddingModel, find_model
-from tasks.core.options import PREPROCESSING, SyncOptions
+from tasks.core.options import SyncOptions
 from tasks.core.postgres import Database, open_database
+from tasks.core.preprocessing import PictureSource, open_source
 from tasks.core.quota import Limiter
 from tasks.core.rehearsal import rehearse
 from tasks.core.settings import Settings
@@ -76,10 +77,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """Google's two clients: for the model, and for the bucket (google.cloud.storage.Client)."""
+    """Google's two clients: for the model, and for the bucket (google.cloud.storage.Client).
+
+    `pictures` says what the model is sent of an image.
+    """
 
     embedder: VertexEmbedder
     storage: Any
+    pictures: PictureSource = field(default_factory=PictureSource)
 
 
 @dataclass(slots=True)
@@ -262,7 +267,7 @@ async def _register(database: Database, options: SyncOptions, requested_by: str)
             options.prefix,
             options.model,
             options.dimension,
-            PREPROCESSING,
+            options.preprocessing,
             requested_by,
             json.dumps(asdict(options)),
         )
@@ -276,7 +281,10 @@ async def _open_clients(stack: AsyncExitStack, settings: Settings, options: Sync
     )
     storage = open_client(settings)
     stack.callback(storage.close)
-    return Clients(embedder, storage)
+    model = find_model(options.model, options.dimension)
+    pictures = open_source(storage, options.preprocessing, model)
+    stack.callback(pictures.close)
+    return Clients(embedder, storage, pictures)
 
 
 def run_directory(settings: Settings, identity: RunIdentity) -> Path:

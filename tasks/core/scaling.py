@@ -3,6 +3,8 @@
 import io
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -15,6 +17,9 @@ SIDE = 512
 
 LONGEST_SIDE = 8 * SIDE
 MOST_FILE_BYTES = 200_000_000
+MOST_PIXELS = 1024 * 1024 * 1024 // 4 // 3
+"""Pillow's own threshold for its warning: a quarter of a gigabyte of pixels."""
+
 UPRIGHT = 1
 ORIENTATION = 0x0112
 """The EXIF tag that says how the camera was held (EXIF 2.32, tag 274)."""
@@ -27,11 +32,11 @@ DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct
 TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
-def read_picture(path: Path, model: EmbeddingModel) -> bytes:
-    """Return a file's picture, ready to be sent, as `prepare_picture` does.
+def read_file(path: Path) -> bytes:
+    """Return the bytes of a picture's file.
 
     Raises:
-        UnreadablePicture: the file cannot be read, or is no picture of the model's formats.
+        UnreadablePicture: the file cannot be read, or is far too large for a picture.
     """
     try:
         size = path.stat().st_size
@@ -39,13 +44,12 @@ def read_picture(path: Path, model: EmbeddingModel) -> bytes:
             raise UnreadablePicture(
                 f"{path} has {size:,} bytes; at most {MOST_FILE_BYTES:,} are read. Scale it down."
             )
-        data = path.read_bytes()
+        return path.read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UnreadablePicture(
             f"{path} cannot be read: {reason}. Give the path of a picture on this machine."
         ) from error
-    return prepare_picture(data, str(path), model)
 
 
 def prepare_picture(data: bytes, name: str, model: EmbeddingModel) -> bytes:
@@ -64,15 +68,26 @@ def prepare_picture(data: bytes, name: str, model: EmbeddingModel) -> bytes:
     Raises:
         UnreadablePicture: it is not a picture, or damaged, or of a format the model does not read.
     """
+    with open_picture(data, name, model) as image:
+        small = min(image.size) <= SIDE and max(image.size) <= LONGEST_SIDE
+        upright = image.getexif().get(ORIENTATION, UPRIGHT) == UPRIGHT
+        if small and upright and len(data) <= model.max_bytes:
+            image.load()
+            return data
+        return _encode(_scale(image))
+
+
+@contextmanager
+def open_picture(data: bytes, name: str, model: EmbeddingModel) -> Iterator[Image.Image]:
+    """Yield an encoded picture, not decoded yet; what decoding raises in the block is translated.
+
+    Raises:
+        UnreadablePicture: as `prepare_picture`.
+    """
     try:
         with Image.open(io.BytesIO(data)) as image:
-            _check_format(image, name, model)
-            small = min(image.size) <= SIDE and max(image.size) <= LONGEST_SIDE
-            upright = image.getexif().get(ORIENTATION, UPRIGHT) == UPRIGHT
-            if small and upright and len(data) <= model.max_bytes:
-                image.load()
-                return data
-            return _encode(_scale(image))
+            _check(image, name, model)
+            yield image
     except UnreadablePicture:
         raise
     except TOO_LARGE as error:
@@ -83,7 +98,12 @@ def prepare_picture(data: bytes, name: str, model: EmbeddingModel) -> bytes:
         raise UnreadablePicture(f"{name} is damaged: {error}. {_expected(model)}") from error
 
 
-def _check_format(image: Image.Image, name: str, model: EmbeddingModel) -> None:
+def _check(image: Image.Image, name: str, model: EmbeddingModel) -> None:
+    if image.width * image.height > MOST_PIXELS:
+        raise UnreadablePicture(
+            f"{name} has too many pixels to decode safely: {image.width:,} x {image.height:,},"
+            f" over {MOST_PIXELS:,}. Scale it down."
+        )
     found = OTHER_NAMES.get(image.format or "", image.format or "")
     if Image.MIME.get(found) not in model.formats.values():
         raise UnreadablePicture(
@@ -100,14 +120,20 @@ def _scale(image: Image.Image) -> Image.Image:
     width, height = (max(1, round(share * side)) for side in image.size)
     # JPEG alone can decode at a half, quarter or eighth of its size, and does so much faster.
     image.draft(None, (2 * width, 2 * height))
-    picture = _eight_bits(image).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    picture = eight_bits(image).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return turn_upright(picture, image.getexif().get(ORIENTATION, UPRIGHT))
+
+
+def turn_upright(picture: Image.Image, orientation: int) -> Image.Image:
+    """Return a picture turned back from how the camera was held (a value of the EXIF tag)."""
     exif = Image.Exif()
-    exif[ORIENTATION] = image.getexif().get(ORIENTATION, UPRIGHT)
+    exif[ORIENTATION] = orientation
     picture.info["exif"] = exif.tobytes()
     return ImageOps.exif_transpose(picture)
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Return a picture with eight bits a channel: L, RGB, or RGBA where parts are transparent."""
     if image.mode.startswith(("I", "F")):
         # Pillow would cut 16 bits off at 255 instead of scaling them.
         return image.convert("F").point(lambda value: value / 257).convert("L")

@@ -104,8 +104,8 @@ def answer_markdown(answer: Answer, png: bytes) -> str:
         f"# Nearest to {code(answer.question.label)}\n\n{warnings}"
         f"![The question and the nearest images]({as_data_uri(png)})\n\n"
         f"| rank | image | {MEASURES[answer.question.metric]} |\n| --- | --- | --- |\n{rows}\n\n"
-        f"Asked of {code(space.index)}, space {space.space_id}: {code(space.model)},"
-        f" {space.dimension} dimensions; {_calls(answer)}.\n"
+        f"Asked of {code(space.index)}, space {space.space_id}: {code(space.label)};"
+        f" {_calls(answer)}.\n"
     )
 
 

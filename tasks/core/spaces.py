@@ -4,7 +4,6 @@ from typing import Any
 
 from tasks.core.errors import DatabaseError, GuardStopped, IndexNameTaken
 from tasks.core.holds import IndexHold
-from tasks.core.options import PREPROCESSING
 from tasks.core.postgres import Connection, open_database
 from tasks.core.run import Run
 from tasks.core.settings import Settings
@@ -36,7 +35,7 @@ def read_space(row: Any) -> Space:
 
 def _key(run: Run) -> tuple[str, str, int, str]:
     options = run.options
-    return options.index, options.model, options.dimension, PREPROCESSING
+    return options.index, options.model, options.dimension, options.preprocessing
 
 
 async def create_table(run: Run) -> Space:
@@ -75,7 +74,8 @@ async def find_space(run: Run) -> Space:
     if row is None:
         raise DatabaseError(
             f"Index {run.options.index!r} has no space for {run.options.model} with"
-            f" {run.options.dimension} dimensions. Run create_table first."
+            f" {run.options.dimension} dimensions and preprocessing {run.options.preprocessing}."
+            f" Run create_table first."
         )
     return read_space(row)
 

@@ -70,6 +70,18 @@ class Space:
     status: Literal["loading", "active", "retired", "failed"]
     ef_search: int = 100
 
+    @property
+    def label(self) -> str:
+        """Model, dimension, and what is done to the images first where that is something."""
+        done = "" if self.preprocessing == "none" else f", {self.preprocessing}"
+        return f"{self.model}, {self.dimension} dimensions{done}"
+
+    @property
+    def parameters(self) -> str:
+        """The parameters of embed-images that fill this space."""
+        crop = ", crop subject" if self.preprocessing.startswith("crop-subject") else ""
+        return f"model {self.model}, dimension {self.dimension}{crop}"
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

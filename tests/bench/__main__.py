@@ -23,6 +23,7 @@ from tests.bench import (
     no_change,
     overhead,
     pace,
+    quality,
     queries,
     quota,
 )
@@ -39,6 +40,7 @@ BENCHMARKS = {
     "quota": quota,
     "queries": queries,
     "kill": kill,
+    "quality": quality,
 }
 
 BY_NAME_ONLY = {"million": million}

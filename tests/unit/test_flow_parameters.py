@@ -1,4 +1,6 @@
 import inspect
+import sys
+from dataclasses import asdict, fields
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from flows.embed_images import embed_images
 from flows.find_duplicates import find_duplicates
 from flows.find_similar import find_similar
 from flows.rollback import rollback
+from tasks.core.errors import InvalidInput
 from tasks.core.models import MODELS, find_model
 from tasks.core.options import SyncOptions
 
@@ -18,6 +21,8 @@ FLOWS = [check_index, embed_images, find_duplicates, find_similar, rollback]
 SCHEMA = parameter_schema(embed_images.fn)
 BOUNDS = {"enum", "const", "minimum", "maximum", "minLength", "maxLength", "pattern", "format"}
 PARAMETERS = list(SCHEMA.properties)
+CHANGED: dict[Any, Any] = {int: 7, int | None: 8, float: 0.7, bool: True}
+"""A value that is no parameter's default, by the type of the field."""
 
 
 def choices(name: str) -> list[dict[str, Any]]:
@@ -124,3 +129,20 @@ def test_bad_values_are_refused_before_the_run(bad: dict[str, Any]) -> None:
     (name,) = bad
     with pytest.raises(ParameterTypeError, match=name):
         embed_images.validate_parameters(GOOD | bad)
+
+
+async def test_each_parameter_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[SyncOptions] = []
+
+    def watched_run(options: SyncOptions) -> None:
+        opened.append(options)
+        raise InvalidInput("far enough")
+
+    monkeypatch.setattr(sys.modules["flows.embed_images"], "watched_run", watched_run)
+    values = {
+        field.name: CHANGED.get(field.type, f"another {field.name}")
+        for field in fields(SyncOptions)
+    } | {"model": "multimodalembedding@001", "dimension": 512, "crop": "subject"}
+    with pytest.raises(InvalidInput, match="far enough"):
+        await embed_images.fn(**values)
+    assert [asdict(options) for options in opened] == [values]

@@ -10,6 +10,11 @@ from tasks.core.run import Progress, current_run
 def test_a_bucket_is_enough() -> None:
     options = SyncOptions(bucket="planes")
     assert (options.index, options.dimension) == ("image_embeddings", 128)
+    assert options.preprocessing == "none"
+
+
+def test_a_way_of_cropping_has_its_number() -> None:
+    assert SyncOptions(bucket="planes", crop="subject").preprocessing == "crop-subject-1"
 
 
 @pytest.mark.parametrize(
@@ -18,6 +23,7 @@ def test_a_bucket_is_enough() -> None:
         ({"bucket": ""}, "No bucket was named"),
         ({"model": "resnet"}, "'resnet' is not known"),
         ({"dimension": 64}, "no 64-dimensional vectors"),
+        ({"crop": "sky"}, "crop is 'sky'; expected none or subject"),
         ({"limit": 0}, "limit is 0"),
         ({"limit": -1}, "limit is -1"),
         ({"neighbours": 0}, "neighbours is 0"),

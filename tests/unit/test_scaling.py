@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 
 from tasks.core.errors import UnreadablePicture
 from tasks.core.models import MULTIMODAL_EMBEDDING
-from tasks.core.scaling import ORIENTATION, prepare_picture, read_picture
+from tasks.core.scaling import ORIENTATION, prepare_picture, read_file
 
 RANDOM = random.Random(3)  # noqa: S311 - damages pictures, keeps no secret
 
@@ -122,8 +122,8 @@ def test_too_many_pixels_are_refused_before_they_are_decoded() -> None:
 def test_a_file_is_read_and_one_that_is_not_there_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a plane.png"
     path.write_bytes(encoded(arrow((9, 9))))
-    assert read_picture(path, MULTIMODAL_EMBEDDING) == path.read_bytes()
+    assert read_file(path) == path.read_bytes()
     for missing in (tmp_path / "none.png", tmp_path, Path("a\0b")):
         with pytest.raises(UnreadablePicture, match="cannot be read") as caught:
-            read_picture(missing, MULTIMODAL_EMBEDDING)
+            read_file(missing)
         assert str(missing) in str(caught.value)
