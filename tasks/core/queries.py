@@ -1,6 +1,8 @@
 """From a question to its vector: stored in the index already, or asked of the model."""
 
 import asyncio
+import hashlib
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from tasks.core.errors import (
@@ -83,6 +85,8 @@ async def find_query(connection: Connection, space: Space, question: Question) -
 async def embed_query(searcher: Searcher, space: Space, question: Question) -> Query:
     """Return the question's vector by the space's own model and dimension: one call.
 
+    A searcher that remembers it answers without one.
+
     Raises:
         UnknownImage: there is no object at the address.
         UnreadablePicture: the file or the bytes are no picture that the model reads.
@@ -95,6 +99,9 @@ async def embed_query(searcher: Searcher, space: Space, question: Question) -> Q
         data = await asyncio.to_thread(read_picture, question.file, model)
     elif data is not None:
         data = await asyncio.to_thread(prepare_picture, data, "The upload", model)
+    key = _identify(space, question, data)
+    if key is not None and (known := searcher.vectors.get(key)) is not None:
+        return Query(known, question.uri, 0)
     embedder = await searcher.embedder(space)
     try:
         vector = await _embed_patiently(searcher, embedder, question, data)
@@ -102,7 +109,17 @@ async def embed_query(searcher: Searcher, space: Space, question: Question) -> Q
         raise UnknownImage(f"There is no {question.uri}: {error}") from error
     except ImageRefused as error:
         raise UnreadablePicture(f"The model does not take {question.label}: {error}") from error
+    if key is not None:
+        searcher.vectors.put(key, vector)
     return Query(vector, question.uri, 1)
+
+
+def _identify(space: Space, question: Question, data: bytes | None) -> Hashable | None:
+    """Return what is the same where the vector is; None for an address, whose object may change."""
+    if question.uri is not None:
+        return None
+    asked = question.text if data is None else hashlib.sha256(data).digest()
+    return (space.model, space.dimension, space.preprocessing, asked)
 
 
 async def _embed_patiently(

@@ -100,14 +100,15 @@ def _scale(image: Image.Image) -> Image.Image:
     width, height = (max(1, round(share * side)) for side in image.size)
     # JPEG alone can decode at a half, quarter or eighth of its size, and does so much faster.
     image.draft(None, (2 * width, 2 * height))
-    picture = _eight_bits(image).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    picture = eight_bits(image).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
     exif = Image.Exif()
     exif[ORIENTATION] = image.getexif().get(ORIENTATION, UPRIGHT)
     picture.info["exif"] = exif.tobytes()
     return ImageOps.exif_transpose(picture)
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Return a decoded picture as L, RGB, or RGBA where something in it is transparent."""
     if image.mode.startswith(("I", "F")):
         # Pillow would cut 16 bits off at 255 instead of scaling them.
         return image.convert("F").point(lambda value: value / 257).convert("L")
