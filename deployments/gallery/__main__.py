@@ -57,8 +57,18 @@ def serve(settings: Settings, index: str, host: str, port: int) -> None:
     """
     token = settings.gallery_token
     refuse_open_door(host, None if token is None else token.get_secret_value())
-    listening = _bind(host, port)
-    server = uvicorn.Server(
+    listening = bind(host, port)
+    server = make_server(settings, index, host)
+    name = f"[{host}]" if ":" in host else host
+    address = f"http://{name}:{listening.getsockname()[1]}/"
+    how = "" if token is None else "?token=...  with the value of BIRDWALK_GALLERY_TOKEN"
+    print(f"The gallery: {address}{how}", flush=True)
+    asyncio.run(server.serve(sockets=[listening]))
+
+
+def make_server(settings: Settings, index: str, host: str) -> uvicorn.Server:
+    """Return the server of the gallery, for a socket that is bound to a host."""
+    return uvicorn.Server(
         uvicorn.Config(
             make_app(settings, index, host),
             # Addresses of requests can hold the token: nothing of them is logged.
@@ -69,14 +79,14 @@ def serve(settings: Settings, index: str, host: str, port: int) -> None:
             timeout_graceful_shutdown=5,
         )
     )
-    name = f"[{host}]" if ":" in host else host
-    address = f"http://{name}:{listening.getsockname()[1]}/"
-    how = "" if token is None else "?token=...  with the value of BIRDWALK_GALLERY_TOKEN"
-    print(f"The gallery: {address}{how}", flush=True)
-    asyncio.run(server.serve(sockets=[listening]))
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket that listens there; port 0 is a free one.
+
+    Raises:
+        InvalidInput: the address is not this machine's, or in use.
+    """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=512)

@@ -104,11 +104,13 @@ class Thumbnails:
             generation = await find_generation(connection, space, bucket, name)
         if generation is None:
             raise UnknownImage(f"gs://{bucket}/{name} is not in index {index!r}.")
-        shown = known.thumbnail if known is not None and generation == asked else None
+        if generation != asked:
+            # Kept under the version that it is of, whatever was asked for.
+            other = await self.find(searcher, index, (bucket, name), generation, size)
+            return _Entry(other and replace(other, current=False), time.monotonic())
+        shown = None if known is None else known.thumbnail
         if shown is None or not shown.current:
             shown = await self._read(searcher, (bucket, name), generation, size)
-        if shown is not None and generation != asked:
-            shown = replace(shown, current=False)
         entry = _Entry(shown, time.monotonic())
         self._kept.put(key, entry, OVERHEAD_BYTES + (len(shown.data) if shown else 0))
         return entry

@@ -28,7 +28,7 @@ MOST_PIXELS = 100_000_000
 ROOMY_PIXELS = 12_000_000
 """Larger ones are decoded one at a time, each takes four bytes a pixel."""
 
-FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "WEBP", "TIFF")
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP", "TIFF")
 """Pillow's decoders that are let at an object's bytes."""
 
 JPEG_QUALITY = 82

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from playwright.async_api import Browser
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
 from deployments.local.samples import DEMO_QUERY
 from deployments.local.stack import Stack
 from tasks.core.settings import Settings
+from tests.acceptance.browser import running_chromium
 from tests.acceptance.programs import Finished, Program
 from tests.support.databases import fresh_database
 
@@ -46,6 +48,13 @@ def embed_images(worker_stack: Stack, settings: Settings) -> Program:
     return flow_program(
         worker_stack, settings.database_url.get_secret_value(), settings.data_directory
     )
+
+
+@pytest.fixture(scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    """One browser for all tests."""
+    async with running_chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

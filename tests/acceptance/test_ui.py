@@ -21,18 +21,10 @@ from tests.acceptance.browser import (
     difference,
     green_pixels,
     new_page,
-    running_chromium,
 )
 from tests.acceptance.conftest import SamplesRun
 
 FORM = "embed-images/embed-images"
-
-
-@pytest.fixture(scope="session")
-async def chromium() -> AsyncIterator[Browser]:
-    """One browser for all tests."""
-    async with running_chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(params=["v2", "v1"])

@@ -20,8 +20,8 @@ function split(name) {
   return [name.slice(0, slash), name.slice(slash)];
 }
 
-function fadingImage(source, attributes) {
-  const image = element("img", { src: source, alt: "", draggable: "false", decoding: "async", ...attributes });
+function thumbnail(source) {
+  const image = element("img", { src: source, alt: "", draggable: "false", decoding: "async", loading: "lazy" });
   image.addEventListener("load", () => image.classList.add("there"));
   return image;
 }
@@ -30,10 +30,10 @@ export function tile(image, href) {
   const [folder, file] = split(image.name);
   const told = image.distance === undefined ? null : image.distance.toFixed(3);
   const caption = element("span", { class: "caption" }, element("span", { class: "name" }, file));
-  if (told !== null) caption.append(element("span", { class: "distance", title: "L2 distance" }, told));
   caption.append(element("span", { class: "folder" }, folder || "\u00a0"));
+  if (told !== null) caption.append(element("span", { class: "distance", title: "L2 distance" }, told));
   const label = told === null ? image.name : `${image.name}, distance ${told}`;
-  const frame = element("span", { class: "frame" }, fadingImage(image.thumbnail, { loading: "lazy" }));
+  const frame = element("span", { class: "frame" }, thumbnail(image.thumbnail));
   const link = element("a", { class: "tile", href, title: image.name, "aria-label": label }, frame, caption);
   link.dataset.uri = image.uri;
   return element("li", {}, link);
@@ -44,24 +44,15 @@ export function skeleton() {
   return element("li", { class: "blank", "aria-hidden": "true" }, frame, element("span", { class: "line" }));
 }
 
-export function askedPanel(asked, pictureSource, back) {
-  const source = asked ? asked.picture : pictureSource;
-  const image = fadingImage(source, { class: "there" });
-  image.alt = asked ? asked.name : "Your picture";
-  const more = element("p", { class: "more" }, back);
-  const words = element("div", {}, element("p", {}, asked ? split(asked.name)[1] : "Your picture"));
-  if (asked) {
-    words.append(element("code", {}, asked.uri));
-    const link = { href: asked.link, target: "_blank", rel: "noreferrer noopener" };
-    more.append(element("a", link, "Open the object"));
-  }
-  words.append(more);
-  return [image, words];
+// What stands below the heading of a question that was asked with a picture.
+export function askedDetails(asked, back) {
+  if (!asked) return [back];
+  const link = { href: asked.link, target: "_blank", rel: "noreferrer noopener" };
+  return [element("code", {}, asked.uri), back, element("a", link, "Open the object")];
 }
 
-export function notice(heading, sentence, button) {
-  const words = element("div", {}, element("strong", {}, heading), sentence);
-  return element("div", { class: "notice" }, words, ...(button ? [button] : []));
+export function notice(sentence, button) {
+  return element("div", { class: "notice" }, element("div", {}, sentence), ...(button ? [button] : []));
 }
 
 export function chip(label, href, current) {
