@@ -33,8 +33,8 @@ export async function showFolders(index, view) {
   const { prefix } = view;
   const key = JSON.stringify([index, prefix]);
   if (folders.of !== key) {
-    const parent = prefix.replace(/[^/]*\/?$/, "");
-    const levels = prefix.endsWith("/") ? [parent, prefix] : [prefix.replace(/[^/]*$/, "")];
+    const folder = prefix.replace(/[^/]*$/, "");
+    const levels = folder ? [folder.replace(/[^/]*\/$/, ""), folder] : [""];
     const found = await Promise.all(levels.map((level) => quiet(readFolders(index, level))));
     const parts = levels[0].split("/").slice(0, -1);
     const above = parts.map((_, depth) => `${parts.slice(0, depth + 1).join("/")}/`);
