@@ -15,6 +15,7 @@ from rich.console import Console
 
 from tasks.core.errors import BirdwalkError
 from tests.bench import (
+    gallery,
     kill,
     load,
     local_model,
@@ -37,6 +38,7 @@ BENCHMARKS = {
     "no_change": no_change,
     "quota": quota,
     "kill": kill,
+    "gallery": gallery,
 }
 
 BY_NAME_ONLY = {"million": million}
