@@ -71,20 +71,15 @@ async def tell_failure(_request: Request, _error: Exception) -> Response:
     return Json({"error": sentence, "kind": "Failure", "passing": False}, 500)
 
 
-def thumbnail_link(index: str, image: IndexedImage, size: str = "small") -> str:
-    """Return the address of an image's thumbnail, which is another one for another version."""
-    query = {"index": index, "uri": image.uri, "generation": image.generation, "size": size}
-    return f"/thumbnail?{urlencode(query)}"
-
-
 def image_json(settings: Settings, index: str, image: IndexedImage) -> dict[str, Any]:
-    """Return an image as the page shows it."""
+    """Return an image as the page shows it; another version of it has other thumbnails."""
+    query = urlencode({"index": index, "uri": image.uri, "generation": image.generation})
     return {
         "uri": image.uri,
         "bucket": image.bucket,
         "name": image.image_id,
-        "thumbnail": thumbnail_link(index, image),
-        "picture": thumbnail_link(index, image, "large"),
+        "thumbnail": f"/thumbnail?{query}&size=small",
+        "picture": f"/thumbnail?{query}&size=large",
         "link": object_link(settings, image.bucket, image.image_id),
     }
 

@@ -112,7 +112,7 @@ def make_thumbnail(data: bytes, name: str, side: int, *, current: bool = True) -
     if picture.mode == "RGBA":
         picture.save(buffer, "WEBP", quality=WEBP_QUALITY, method=2)
         return Thumbnail(buffer.getvalue(), "image/webp", current)
-    picture.convert("RGB").save(buffer, "JPEG", quality=JPEG_QUALITY, progressive=True)
+    picture.convert("RGB").save(buffer, "JPEG", quality=JPEG_QUALITY)
     return Thumbnail(buffer.getvalue(), "image/jpeg", current)
 
 
@@ -122,7 +122,8 @@ def _shrink(image: Image.Image, side: int) -> Image.Image:
     # JPEG alone can decode at a half, quarter or eighth of its size, and does so much faster.
     image.draft(None, (2 * size[0], 2 * size[1]))
     orientation = image.getexif()
-    picture = eight_bits(image).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    # Less than half the time of Lanczos, and at this size no less sharp to the eye.
+    picture = eight_bits(image).resize(size, Image.Resampling.HAMMING, reducing_gap=2.0)
     exif = Image.Exif()
     exif[ORIENTATION] = orientation.get(ORIENTATION, UPRIGHT)
     picture.info["exif"] = exif.tobytes()

@@ -238,7 +238,7 @@ async def test_a_prefix_filters_the_pages_and_the_answers(page: Page) -> None:
 
 async def test_another_index_is_chosen(page: Page) -> None:
     await settled(page)
-    await page.get_by_label("Index", exact=True).select_option("some_birds")
+    await page.get_by_role("combobox", name="Index").select_option("some_birds")
     await expect(page.locator("#summary")).to_have_text("24 images")
     await expect(page.locator("footer")).to_contain_text("gs://birdwalk/birds/")
     await search(page, "castle")

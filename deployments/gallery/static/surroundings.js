@@ -6,6 +6,8 @@ import { chip, element, spaceTable, syncList } from "./drawing.js";
 const at = (id) => document.getElementById(id);
 const quiet = (promise) => promise.catch(() => null);
 const folders = { of: null, found: [] };
+const foot = { of: null, at: 0 };
+const FRESH_MILLISECONDS = 30000;
 let indexes = [];
 
 export const defaultIndex = () => indexes[0]?.name ?? "";
@@ -22,8 +24,10 @@ export async function showIndexes(index) {
 }
 
 export async function showFoot(index) {
+  if (foot.of === index && Date.now() - foot.at < FRESH_MILLISECONDS) return;
   const status = await quiet(readStatus(index));
   if (!status) return;
+  Object.assign(foot, { of: index, at: Date.now() });
   at("syncs").replaceChildren(...syncList(status.syncs));
   at("spaces").replaceChildren(...spaceTable(index, status.spaces));
 }
