@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument("--bucket", default="birdwalk", help="its name (default: %(default)s)")
     start.add_argument("--no-prefect", action="store_true", help="leave out Prefect and the worker")
     start.add_argument("--no-worker", action="store_true", help="leave out the worker")
+    start.add_argument("--no-gallery", action="store_true", help="leave out the gallery")
     _add_model_options(start.add_argument_group("model server"))
     ask = argparse.ArgumentParser(add_help=False)
     ask.add_argument("--query", help="the picture to ask with, as named in the folder")
@@ -108,6 +109,7 @@ def _options(arguments: argparse.Namespace) -> StackOptions:
         model=_model_options(arguments),
         prefect=prefect,
         worker=prefect and not arguments.no_worker,
+        gallery=not arguments.no_gallery,
     )
 
 
@@ -154,7 +156,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _demo(arguments: argparse.Namespace) -> int:
     from deployments.local.demo import demo  # noqa: PLC0415 - as in _up
 
-    options = replace(_options(arguments), prefect=True, worker=False)
+    options = replace(_options(arguments), prefect=True, worker=False, gallery=False)
     return asyncio.run(demo(options.resolved(), arguments.query))
 
 

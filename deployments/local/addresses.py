@@ -25,6 +25,7 @@ class StackOptions:
         model: how the model server behaves.
         prefect: whether to start the Prefect server.
         worker: whether to register the deployments and start a worker; needs `prefect`.
+        gallery: whether to start the page over the indexes.
     """
 
     state_directory: Path
@@ -33,6 +34,7 @@ class StackOptions:
     model: ModelServerOptions = field(default_factory=ModelServerOptions)
     prefect: bool = True
     worker: bool = False
+    gallery: bool = False
 
     def resolved(self) -> "StackOptions":
         """Make the state directory, and return the options with absolute paths.
@@ -63,8 +65,10 @@ class StackOptions:
             StackError: it was started with other options.
         """
         found = _OPTIONS.validate_json(state.options or "{}")
-        same = replace(found, prefect=self.prefect, worker=self.worker) == self
-        more = found.prefect >= self.prefect and found.worker >= self.worker
+        servers = ("prefect", "worker", "gallery")
+        wanted = {name: getattr(self, name) for name in servers}
+        same = replace(found, **wanted) == self
+        more = all(getattr(found, name) >= wanted[name] for name in servers)
         if not (same and more):
             raise StackError(
                 f"The stack in {self.state_directory} is up with other options. "
@@ -85,6 +89,7 @@ class Addresses:
         prefect_ui_url: what a person opens.
         data_directory: where flows write their files.
         prefect_home: where Prefect keeps its files.
+        gallery_url: what a person opens to look at the indexes; None when it was not asked for.
     """
 
     database_url: str
@@ -95,6 +100,7 @@ class Addresses:
     prefect_ui_url: str | None
     data_directory: Path
     prefect_home: Path
+    gallery_url: str | None = None
 
     def to_json(self) -> str:
         """Return the addresses as the state file keeps them."""

@@ -130,4 +130,6 @@ def _arguments(options: StackOptions) -> list[str]:
         arguments.append("--no-prefect")
     if not options.worker:
         arguments.append("--no-worker")
+    if not options.gallery:
+        arguments.append("--no-gallery")
     return [*arguments, *command_line(options.model)]

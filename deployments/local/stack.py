@@ -8,7 +8,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from deployments.local import postgres, prefect_server, samples, storage, vertex_server, worker
+from deployments.local import (
+    gallery_server,
+    postgres,
+    prefect_server,
+    samples,
+    storage,
+    vertex_server,
+    worker,
+)
 from deployments.local.addresses import Addresses, StackOptions
 from deployments.local.http_probe import LOOPBACK
 from deployments.local.identity import Identity
@@ -21,9 +29,9 @@ from tasks.core.errors import StackError
 __all__ = ["Addresses", "Stack", "StackOptions", "running"]
 
 DATABASE = "birdwalk"
-PORTS = ("postgres", "storage", "vertex", "prefect")
+PORTS = ("postgres", "storage", "vertex", "prefect", "gallery")
 # Who uses a server stops before it.
-STOP_ORDER = (("worker",), ("prefect", "vertex", "storage"), ("postgres",))
+STOP_ORDER = (("worker", "gallery"), ("prefect", "vertex", "storage"), ("postgres",))
 WAIT_SECONDS = 300.0  # for another process that is just starting or stopping the same stack
 
 
@@ -48,7 +56,7 @@ class Stack:
         return await self._own().failed()
 
     async def kill(self, name: str) -> None:
-        """Kill the server "postgres", "storage", "vertex", "prefect" or "worker" with SIGKILL.
+        """Kill a server, such as "postgres" or "worker", with SIGKILL.
 
         For tests of what a crash does. `restart` brings it back; the stack does not count the
         kill as a failure.
@@ -147,6 +155,7 @@ def _addresses(options: StackOptions, state: State, home: PostgresHome) -> Addre
         prefect_ui_url=prefect_server.ui_url(prefect) if options.prefect else None,
         data_directory=options.state_directory / "data",
         prefect_home=options.state_directory / "prefect",
+        gallery_url=gallery_server.url(ports["gallery"]) if options.gallery else None,
     )
 
 
@@ -175,6 +184,7 @@ class _Start:
                 group.create_task(self.postgres_then_prefect())
                 group.create_task(self.storage())
                 group.create_task(self.vertex())
+                group.create_task(self.gallery())
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
         if self.options.worker:
@@ -224,6 +234,16 @@ class _Start:
         )
         program = replace(program, name="vertex")
         await self.supervisor.start(program, self.addresses.vertex_endpoint)
+
+    async def gallery(self) -> None:
+        if self.addresses.gallery_url is None:
+            return
+        program = gallery_server.program(
+            port=self.ports["gallery"],
+            environment=self.addresses.environment(),
+            log=self.logs / "gallery.log",
+        )
+        await self.supervisor.start(program, self.addresses.gallery_url)
 
     async def worker(self) -> None:
         program = worker.program(

@@ -15,6 +15,7 @@ from tasks.core.errors import (
     DatabaseError,
     DatabaseUnavailable,
     ExtensionMissing,
+    UnknownIndex,
 )
 from tasks.core.settings import Settings
 from tasks.core.statements import LONGEST_NAME, quote_identifier, sql
@@ -41,9 +42,23 @@ SCHEMA_STATEMENTS = (
 )
 
 
+WRITER_NEEDS = (
+    "It needs CREATE on the database and on the schema public (and cloudsqlsuperuser once, for the"
+    " extension on Cloud SQL)."
+)
+READER_NEEDS = "It needs USAGE on the schema birdwalk, and SELECT on the tables in it."
+
+READER_SETTINGS = {"default_transaction_read_only": "on", "statement_timeout": "30s"}
+READER_PATIENCE_SECONDS = 10.0
+"""A page's reader waits for the connection; a run can wait as long as the driver does."""
+
+
 @contextmanager
-def translated() -> Iterator[None]:
-    """Turn asyncpg's and the socket's errors into DatabaseErrors: the one place that does."""
+def translated(needs: str = WRITER_NEEDS) -> Iterator[None]:
+    """Turn asyncpg's and the socket's errors into DatabaseErrors: the one place that does.
+
+    `needs` says which privileges the user must have.
+    """
     try:
         yield
     except (
@@ -72,10 +87,7 @@ def translated() -> Iterator[None]:
             f"Postgres refused the connection: {e}. Check BIRDWALK_DATABASE_URL."
         ) from e
     except asyncpg.InsufficientPrivilegeError as error:
-        raise DatabaseError(
-            f"The database user may not do this: {error}. It needs CREATE on the database and on"
-            " the schema public (and cloudsqlsuperuser once, for the extension on Cloud SQL)."
-        ) from error
+        raise DatabaseError(f"The database user may not do this: {error}. {needs}") from error
     except asyncpg.DiskFullError as error:
         raise DatabaseError(
             f"Postgres has no room: {error}. Enlarge its disk and run again."
@@ -87,25 +99,37 @@ def translated() -> Iterator[None]:
 class Database:
     """Connections to one database; all that come out have pgvector's types registered."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, read_only: bool = False) -> None:
         self._settings = settings
+        self._read_only = read_only
+        self._needs = READER_NEEDS if read_only else WRITER_NEEDS
         self._pool: asyncpg.Pool | None = None
         self._extension_schema: str | None = None
 
     async def open(self) -> None:
-        """Connect and make birdwalk's own tables where they are missing.
+        """Connect, and make birdwalk's own tables where they are missing and may be written.
 
         Raises:
             DatabaseUnavailable: the server cannot be reached.
-            DatabaseError: the user may not create the schema.
+            DatabaseError: the user may not create the schema, or not read it.
+            UnknownIndex: there is nothing to read.
         """
-        with translated():
+        with translated(self._needs):
             await self._open_pool()
+            if self._read_only:
+                await self._refuse_unprepared()
+                return
             async with self.transaction() as connection:
                 # Two first runs at once must not both create the schema.
                 await connection.execute("SELECT pg_advisory_xact_lock(hashtext('birdwalk'))")
                 for statement in SCHEMA_STATEMENTS:
                     await connection.execute(sql(statement))
+
+    async def _refuse_unprepared(self) -> None:
+        async with self.connection() as connection:
+            prepared = await connection.fetchval(sql("select_is_prepared"))
+        if self._extension_schema is None or not prepared:
+            raise UnknownIndex("This database holds no index yet. Run embed-images on a bucket.")
 
     async def close(self) -> None:
         """Give up all connections."""
@@ -127,8 +151,14 @@ class Database:
             server_settings={
                 "application_name": "birdwalk",
                 "search_path": self._search_path,
+                **(READER_SETTINGS if self._read_only else {}),
             },
+            **self._patience,
         )
+
+    @property
+    def _patience(self) -> dict[str, float]:
+        return {"timeout": READER_PATIENCE_SECONDS} if self._read_only else {}
 
     async def connect(self, application_name: str) -> Connection:
         """Return a connection of its own, outside the pool, under a name that others can see."""
@@ -136,6 +166,7 @@ class Database:
             return await asyncpg.connect(
                 self._settings.database_url.get_secret_value(),
                 server_settings={"application_name": application_name[:LONGEST_NAME]},
+                **self._patience,
             )
         except ValueError as error:
             # Never the address itself: it may hold a password.
@@ -169,7 +200,7 @@ class Database:
     async def _lend(self, *, in_transaction: bool) -> AsyncIterator[Connection]:
         if self._pool is None:
             raise DatabaseUnavailable("The database is not open.")
-        with translated():
+        with translated(self._needs):
             async with self._pool.acquire() as connection:
                 if not in_transaction:
                     yield connection
@@ -226,14 +257,18 @@ async def without_nested_loops(connection: Connection) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def open_database(settings: Settings) -> AsyncIterator[Database]:
+async def open_database(settings: Settings, *, read_only: bool = False) -> AsyncIterator[Database]:
     """Yield an open database, birdwalk's own tables in it.
+
+    With `read_only` nothing is made, and nothing can be written by its connections: a user who may
+    only read birdwalk's schema will do.
 
     Raises:
         DatabaseUnavailable: the server cannot be reached.
-        DatabaseError: the user may not create the schema.
+        DatabaseError: the user may not create the schema, or not read it.
+        UnknownIndex: nothing may be made, and there is nothing to read.
     """
-    database = Database(settings)
+    database = Database(settings, read_only=read_only)
     try:
         await database.open()
         yield database

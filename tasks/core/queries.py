@@ -1,6 +1,8 @@
 """From a question to its vector: stored in the index already, or asked of the model."""
 
 import asyncio
+import hashlib
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from tasks.core.errors import (
@@ -86,6 +88,8 @@ async def embed_query(searcher: Searcher, space: Space, question: Question) -> Q
 
     A text is compared as it is, whatever is done to pictures.
 
+    A searcher that remembers it answers without one.
+
     Raises:
         UnknownImage: there is no object at the address.
         UnreadablePicture: the file or the bytes are no picture that the model reads.
@@ -93,6 +97,9 @@ async def embed_query(searcher: Searcher, space: Space, question: Question) -> Q
         StorageError: the object could not be read.
     """
     data = await _prepare(searcher, space, question)
+    key = _identify(space, question, data)
+    if key is not None and (known := searcher.vectors.get(key)) is not None:
+        return Query(known, question.uri, 0)
     embedder = await searcher.embedder(space)
     try:
         vector = await _embed_patiently(searcher, embedder, question, data)
@@ -100,6 +107,8 @@ async def embed_query(searcher: Searcher, space: Space, question: Question) -> Q
         raise UnknownImage(f"There is no {question.uri}: {error}") from error
     except ImageRefused as error:
         raise UnreadablePicture(f"The model does not take {question.label}: {error}") from error
+    if key is not None:
+        searcher.vectors.put(key, vector)
     return Query(vector, question.uri, 1)
 
 
@@ -119,6 +128,14 @@ async def _prepare(searcher: Searcher, space: Space, question: Question) -> byte
     except ImageGone as error:
         raise UnknownImage(f"There is no {question.uri}: {error}") from error
     return await asyncio.to_thread(prepare, data, question.uri, model)
+
+
+def _identify(space: Space, question: Question, data: bytes | None) -> Hashable | None:
+    """Return what is the same where the vector is; None for an address, whose object may change."""
+    if question.uri is not None:
+        return None
+    asked = question.text if data is None else hashlib.sha256(data).digest()
+    return (space.model, space.dimension, space.preprocessing, asked)
 
 
 async def _embed_patiently(

@@ -133,7 +133,7 @@ def turn_upright(picture: Image.Image, orientation: int) -> Image.Image:
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
-    """Return a picture with eight bits a channel: L, RGB, or RGBA where parts are transparent."""
+    """Return a decoded picture as L, RGB, or RGBA where something in it is transparent."""
     if image.mode.startswith(("I", "F")):
         # Pillow would cut 16 bits off at 255 instead of scaling them.
         return image.convert("F").point(lambda value: value / 257).convert("L")

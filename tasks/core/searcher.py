@@ -1,14 +1,15 @@
 """What asking an index takes: the database, and the model and the bucket when they are needed."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+from tasks.core.caching import BoundedCache
 from tasks.core.gcs import open_client
 from tasks.core.postgres import Database, open_database
 from tasks.core.settings import Settings
-from tasks.core.types import Space
+from tasks.core.types import Space, Vector
 from tasks.core.vertex import VertexEmbedder, open_embedder
 
 
@@ -21,11 +22,15 @@ class Searcher:
     Attributes:
         settings: where everything is.
         database: an open one.
+        vectors: of the texts and pictures asked with last, by space: they need no second call.
     """
 
-    def __init__(self, settings: Settings, database: Database, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, stack: AsyncExitStack, remembered: int = 0
+    ) -> None:
         self.settings = settings
         self.database = database
+        self.vectors: BoundedCache[Hashable, Vector] = BoundedCache(remembered)
         self._stack = stack
         self._embedders: dict[tuple[str, int], VertexEmbedder] = {}
         self._storage: Any = None
@@ -58,13 +63,21 @@ class Searcher:
 
 
 @asynccontextmanager
-async def open_searcher(settings: Settings) -> AsyncIterator[Searcher]:
+async def open_searcher(
+    settings: Settings, *, read_only: bool = False, remembered: int = 0
+) -> AsyncIterator[Searcher]:
     """Yield a searcher; must run inside the event loop that will use it.
+
+    Args:
+        settings: where everything is.
+        read_only: make no tables; see `open_database`.
+        remembered: texts and pictures whose vectors are kept, so that asking again is free.
 
     Raises:
         DatabaseUnavailable: Postgres cannot be reached.
-        DatabaseError: the user may not create birdwalk's schema.
+        DatabaseError: the user may not create birdwalk's schema, or not read it.
+        UnknownIndex: no tables are to be made, and there are none.
     """
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(open_database(settings))
-        yield Searcher(settings, database, stack)
+        database = await stack.enter_async_context(open_database(settings, read_only=read_only))
+        yield Searcher(settings, database, stack, remembered)

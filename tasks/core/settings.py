@@ -50,6 +50,11 @@ class Settings(BaseSettings):
     request_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
     image_time_budget_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
     index_build_memory_mb: Annotated[int, Field(ge=64)] = 512
+    gallery_token: SecretStr | None = Field(
+        default=None,
+        description="What a visitor of the gallery must show; needed beyond this machine.",
+    )
+    gallery_cache_mb: Annotated[int, Field(ge=1, le=16_384)] = 128
 
 
 @lru_cache(maxsize=1)

@@ -91,7 +91,7 @@ async def find_similar(searcher: Searcher, index: str, question: Question) -> An
     """
     async with searcher.database.connection() as connection:
         space = await find_active_space(connection, index)
-        await _refuse_empty(connection, space)
+        await refuse_empty(connection, space)
         query = await find_query(connection, space, question)
     if query is None:
         # No connection is held while the model works.
@@ -130,7 +130,12 @@ async def find_active_space(connection: Connection, index: str) -> Space:
     return read_space(row)
 
 
-async def _refuse_empty(connection: Connection, space: Space) -> None:
+async def refuse_empty(connection: Connection, space: Space) -> None:
+    """Let a space with images pass.
+
+    Raises:
+        EmptyIndex: it has none.
+    """
     if not await connection.fetchval(sql("select_has_rows", table=space_table(space))):
         raise EmptyIndex(
             f"Index {space.index!r} holds no image. Run embed-images on a bucket with some."

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.async_api import BrowserContext, Locator, Page, async_playwright, expect
+from playwright.async_api import Browser, Locator, Page, ViewportSize, async_playwright, expect
 from prefect.client.schemas.objects import Artifact
 
 from tests.acceptance.programs import ROOT
@@ -33,6 +33,9 @@ CHROMIUM_OPTIONS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 SCREEN_WIDTH = 1400
+SCREEN: ViewportSize = {"width": SCREEN_WIDTH, "height": 1000}
+"""As wide as a small laptop's."""
+
 FOLLOW = """path => {
     history.pushState(history.state, "", path);
     dispatchEvent(new PopStateEvent("popstate", {state: history.state}));
@@ -53,13 +56,18 @@ def find_chromium() -> str:
 
 
 @asynccontextmanager
-async def running_chromium() -> AsyncIterator[BrowserContext]:
-    """Yield a browser with an empty profile, on a screen as wide as a small laptop's."""
+async def running_chromium() -> AsyncIterator[Browser]:
+    """Yield a browser with an empty profile."""
     path = find_chromium()
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, args=CHROMIUM_OPTIONS)
-        yield await browser.new_context(viewport={"width": SCREEN_WIDTH, "height": 1000})
+        yield browser
         await browser.close()
+
+
+async def new_page(browser: Browser) -> Page:
+    """Open a page with no past."""
+    return await browser.new_page(viewport=SCREEN)
 
 
 @dataclass(frozen=True, slots=True)

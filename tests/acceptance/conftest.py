@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import Browser, Page
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
 from deployments.local.samples import DEMO_QUERY
 from deployments.local.stack import Stack
 from tasks.core.settings import Settings
-from tests.acceptance.browser import Screen, running_chromium
+from tests.acceptance.browser import SCREEN, Screen, running_chromium
 from tests.acceptance.programs import Finished, Program
 from tests.acceptance.shown import ShownRuns, make_shown_runs
 from tests.support.buckets import storage_client
@@ -50,6 +50,13 @@ def embed_images(worker_stack: Stack, settings: Settings) -> Program:
     return flow_program(
         worker_stack, settings.database_url.get_secret_value(), settings.data_directory
     )
+
+
+@pytest.fixture(scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    """One browser for all tests."""
+    async with running_chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")
@@ -92,11 +99,10 @@ async def _until_recorded(client: PrefectClient, finished: Finished) -> None:
 
 
 @pytest.fixture(scope="session")
-async def pages(worker_stack: Stack) -> AsyncIterator[Mapping[str, Page]]:
-    """A browser for all tests, with one page for each of Prefect's interfaces."""
-    assert worker_stack
-    async with running_chromium() as context:
-        yield {interface: await context.new_page() for interface in ("v2", "v1")}
+async def pages(chromium: Browser) -> Mapping[str, Page]:
+    """A page for each of Prefect's interfaces."""
+    context = await chromium.new_context(viewport=SCREEN)
+    return {interface: await context.new_page() for interface in ("v2", "v1")}
 
 
 @pytest.fixture(params=["v2", "v1"])

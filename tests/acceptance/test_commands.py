@@ -76,7 +76,9 @@ def test_make_help_lists_every_target_with_what_it_does() -> None:
     assert set(phony[1].split()) == listed.keys()
 
 
-@pytest.mark.parametrize("module", ["deployments.local", "flows.embed_images"])
+@pytest.mark.parametrize(
+    "module", ["deployments.local", "deployments.gallery", "flows.embed_images"]
+)
 async def test_every_command_line_explains_itself(
     module: str, environment: pytest.MonkeyPatch
 ) -> None:

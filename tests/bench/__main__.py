@@ -15,6 +15,7 @@ from rich.console import Console
 
 from tasks.core.errors import BirdwalkError
 from tests.bench import (
+    gallery,
     kill,
     load,
     local_model,
@@ -41,6 +42,7 @@ BENCHMARKS = {
     "queries": queries,
     "kill": kill,
     "quality": quality,
+    "gallery": gallery,
 }
 
 BY_NAME_ONLY = {"million": million}

@@ -29,7 +29,7 @@ from tasks.core.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 INSTANT = ModelServerOptions(instant=True)
-FAST = ("--no-prefect", "--instant")
+FAST = ("--no-prefect", "--no-gallery", "--instant")
 
 
 @pytest.fixture
@@ -237,7 +237,7 @@ async def test_supervisor_and_leashes_killed_together_are_cleaned_up_by_the_next
 async def test_the_command_line_starts_shows_and_stops_the_stack(
     state_directory: Path, pictures: Path
 ) -> None:
-    up = ("up", *FAST, "--pictures", str(pictures))
+    up = ("up", "--no-prefect", "--instant", "--pictures", str(pictures))
     assert (await command(state_directory, "status"))[0] == 3
     assert (await command(state_directory, "env"))[0] == 1
 
@@ -252,7 +252,13 @@ async def test_the_command_line_starts_shows_and_stops_the_stack(
         assert read_state(state_directory).supervisor == supervisor
         status, output = await command(state_directory, "status")
         assert status == 0
-        assert output.count("alive") == 3
+        assert output.count("alive") == 4
+        assert f"{addresses.gallery_url}\n" in output
+        assert await answers_ok(f"{addresses.gallery_url}/health")
+        # Nothing is embedded yet: the page says so, and the stack is whole all the same.
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.get(f"{addresses.gallery_url}/api/images")
+        assert "holds no index yet. Run embed-images" in answer.json()["error"]
         assert addresses.vertex_endpoint in output
         assert (read_state(state_directory).password or "?") not in output
         _, output = await command(state_directory, "env")

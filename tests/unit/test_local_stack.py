@@ -87,6 +87,7 @@ def test_the_lock_has_one_holder_at_a_time(tmp_path: Path) -> None:
         {"pictures": Path("/pictures")},
         {"model": ModelServerOptions(requests_per_minute=600)},
         {"worker": True},
+        {"gallery": True},
     ],
 )
 def test_a_stack_with_other_options_is_not_taken(tmp_path: Path, other: dict[str, object]) -> None:
@@ -97,7 +98,7 @@ def test_a_stack_with_other_options_is_not_taken(tmp_path: Path, other: dict[str
 
 
 def test_a_stack_with_more_servers_will_do(tmp_path: Path) -> None:
-    more = StackOptions(tmp_path, worker=True)
+    more = StackOptions(tmp_path, worker=True, gallery=True)
     StackOptions(tmp_path).check_against(up(more))
     StackOptions(tmp_path, prefect=False).check_against(up(more))
 
@@ -134,6 +135,7 @@ def test_the_background_process_gets_the_very_options(tmp_path: Path) -> None:
     for options in (
         StackOptions(tmp_path, tmp_path, "mine", model, prefect=False),
         StackOptions(tmp_path, model=model, worker=True),
+        StackOptions(tmp_path, gallery=True),
         StackOptions(tmp_path),
     ):
         parsed = command_line._parser().parse_args(["run", *background._arguments(options)])

@@ -1,0 +1,168 @@
+"""What the gallery's pages share: the searcher, the thumbnails, and the pictures dropped lately."""
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from deployments.gallery.thumbnails import Thumbnails
+from tasks.core.browsing import PublishedIndex, list_published
+from tasks.core.caching import BoundedCache
+from tasks.core.errors import BirdwalkError, InvalidInput, QuotaExceeded, UnknownImage
+from tasks.core.models import find_model
+from tasks.core.scaling import prepare_picture
+from tasks.core.searcher import Searcher, open_searcher
+from tasks.core.settings import Settings
+from tasks.core.similar import find_active_space
+
+REMEMBERED_QUESTIONS = 500
+DROPPED_BYTES = 64_000_000
+"""Of the pictures dropped lately: each view of theirs can be reloaded while they are kept."""
+
+MODEL_QUESTIONS_AT_ONCE = 4
+MODEL_QUESTIONS_WAITING = 16
+MEGABYTE = 1_000_000
+AGAIN_SECONDS = 1.0
+"""A database that is away is not asked again for each of a page's requests."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why the database could not be opened, and when."""
+
+    error: BirdwalkError
+    at: float
+
+
+class Gallery:
+    """The state of a running gallery. Use `open_gallery` to get one.
+
+    Attributes:
+        settings: where everything is.
+        index: the one that is shown to who names none.
+        thumbnails: of images of the indexes.
+    """
+
+    def __init__(self, settings: Settings, index: str, stack: AsyncExitStack) -> None:
+        self.settings = settings
+        self.index = index
+        self.thumbnails = Thumbnails(settings.gallery_cache_mb * MEGABYTE)
+        self._stack = stack
+        self._searcher: Searcher | None = None
+        self._failure: Failure | None = None
+        self._opening = asyncio.Lock()
+        self._dropped: BoundedCache[str, bytes] = BoundedCache(DROPPED_BYTES)
+        self._model = asyncio.Semaphore(MODEL_QUESTIONS_AT_ONCE)
+        self._asking = 0
+
+    async def searcher(self) -> Searcher:
+        """Return the one searcher of this process, opened as soon as the database lets it.
+
+        Raises:
+            DatabaseError: Postgres did not answer, or may not be read.
+            UnknownIndex: there is no index in it yet.
+        """
+        async with self._opening:
+            if self._searcher is None:
+                self._searcher = await self._open()
+        return self._searcher
+
+    async def _open(self) -> Searcher:
+        known = self._failure
+        if known is not None and time.monotonic() - known.at < AGAIN_SECONDS:
+            raise known.error
+        try:
+            return await self._stack.enter_async_context(
+                open_searcher(self.settings, read_only=True, remembered=REMEMBERED_QUESTIONS)
+            )
+        except BirdwalkError as error:
+            self._failure = Failure(error, time.monotonic())
+            raise
+
+    async def published(self) -> tuple[PublishedIndex, ...]:
+        """Return the indexes there are, the one that is shown first at the front.
+
+        Raises:
+            DatabaseError: Postgres did not answer, or may not be read.
+        """
+        searcher = await self.searcher()
+        async with searcher.database.connection() as connection:
+            found = await list_published(connection)
+        return tuple(sorted(found, key=lambda each: (each.name != self.index, each.name)))
+
+    async def choose_index(self, asked: str) -> str:
+        """Return the index that was asked for, or the one to show where none was.
+
+        That is the one the gallery was started with, or any other where that is not published.
+
+        Raises:
+            InvalidInput: no index can have that name.
+            DatabaseError: Postgres did not answer, or may not be read.
+        """
+        if "\0" in asked:
+            raise InvalidInput("The name of an index holds a NUL.")
+        if asked:
+            return asked
+        published = await self.published()
+        return published[0].name if published else self.index
+
+    async def keep_picture(self, index: str, data: bytes) -> str:
+        """Make a dropped picture ready to be asked with; return the name it is kept under.
+
+        Raises:
+            UnreadablePicture: it is not a picture of the model's formats.
+            UnknownIndex: there is nothing to ask.
+        """
+        searcher = await self.searcher()
+        async with searcher.database.connection() as connection:
+            space = await find_active_space(connection, index)
+        model = find_model(space.model, space.dimension)
+        picture = await asyncio.to_thread(prepare_picture, data, "The picture", model)
+        name = hashlib.sha256(picture).hexdigest()[:32]
+        self._dropped.put(name, picture, len(picture))
+        return name
+
+    def find_picture(self, name: str) -> bytes:
+        """Return a picture that was dropped lately.
+
+        Raises:
+            UnknownImage: it is not kept any more.
+        """
+        picture = self._dropped.get(name)
+        if picture is None:
+            raise UnknownImage("This picture is not kept any more. Drop it on the page again.")
+        return picture
+
+    @asynccontextmanager
+    async def asking_the_model(self) -> AsyncIterator[None]:
+        """Wait for one's turn to ask a question that may cost a call.
+
+        Raises:
+            QuotaExceeded: too many wait already.
+        """
+        if self._asking >= MODEL_QUESTIONS_AT_ONCE + MODEL_QUESTIONS_WAITING:
+            raise QuotaExceeded("Many people are asking just now. Try again in a moment.")
+        self._asking += 1
+        try:
+            async with self._model:
+                yield
+        finally:
+            self._asking -= 1
+
+
+@asynccontextmanager
+async def open_gallery(settings: Settings, index: str) -> AsyncIterator[Gallery]:
+    """Yield a gallery; a database that is away does not keep it from starting."""
+    async with AsyncExitStack() as stack:
+        gallery = Gallery(settings, index, stack)
+        stack.callback(gallery.thumbnails.close)
+        try:
+            await gallery.searcher()
+        except BirdwalkError as error:
+            log.warning("%s The gallery says so until that is mended.", error)
+        yield gallery

@@ -1,0 +1,61 @@
+// The gallery's answers, and the addresses of its views.
+
+export class Refusal extends Error {
+  constructor(sentence, passing) {
+    super(sentence);
+    this.passing = passing;
+  }
+}
+
+async function read(address, options) {
+  let response;
+  try {
+    response = await fetch(address, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refusal("The gallery does not answer. Is it still running?", true);
+  }
+  let body;
+  try {
+    body = await response.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refusal(`The gallery answered ${response.status} and nothing that can be read.`, true);
+  }
+  if (!response.ok) throw new Refusal(body.error, body.passing ?? false);
+  return body;
+}
+
+function address(path, values) {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(values)) if (value) query.set(name, value);
+  return query.size ? `${path}?${query}` : path;
+}
+
+export const NAMES = ["index", "text", "image", "picture", "prefix", "after", "before"];
+
+// What the address of this page asks for.
+export function viewOf(location) {
+  const query = new URLSearchParams(location.search);
+  return Object.fromEntries(NAMES.map((name) => [name, query.get(name) ?? ""]));
+}
+
+// The address of a view: of all images, where it asks nothing.
+export const addressOf = (view) => address("/", view);
+
+export const isQuestion = (view) => Boolean(view.text || view.image || view.picture);
+
+export function readView(view, signal) {
+  const { index, text, image, picture, prefix, after, before } = view;
+  if (!isQuestion(view)) return read(address("/api/images", { index, prefix, after, before }), { signal });
+  return read(address("/api/similar", { index, text, image, picture, prefix }), { signal });
+}
+
+export const readIndexes = () => read("/api/indexes");
+export const readStatus = (index) => read(address("/api/status", { index }));
+export const readFolders = (index, prefix) => read(address("/api/folders", { index, prefix }));
+
+export async function keepPicture(index, file) {
+  const body = await read(address("/api/pictures", { index }), { method: "POST", body: file });
+  return body.picture;
+}

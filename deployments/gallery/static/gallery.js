@@ -1,0 +1,225 @@
+// The page: every view is an address, shown by asking the gallery for what the address says.
+
+import { welcomePictures } from "./bringing.js";
+import { addressOf, isQuestion, keepPicture, readView, viewOf } from "./client.js";
+import { askedDetails, count, element, notice, skeleton, tile } from "./drawing.js";
+import { walk } from "./keyboard.js";
+import { defaultIndex, imagesOf, showFolders, showFoot, showIndexes } from "./surroundings.js";
+
+const AGAIN_MILLISECONDS = 4000;
+const TYPING_MILLISECONDS = 300;
+const SKELETON_MILLISECONDS = 120;
+const SKELETONS = 24;
+const NOTHING_ASKED = { text: "", image: "", picture: "" };
+const ANYWHERE = { prefix: "", after: "", before: "" };
+
+const at = (id) => document.getElementById(id);
+const [grid, heading, summary, main] = ["grid", "heading", "summary", "main"].map(at);
+let view = viewOf(location);
+let reading = new AbortController();
+let againTimer;
+let typingTimer;
+
+history.scrollRestoration = "manual";
+
+// --- going from view to view
+
+function go(changes, { replace = false } = {}) {
+  const there = addressOf({ ...view, after: "", before: "", ...changes });
+  remember();
+  const depth = (history.state?.depth ?? 0) + (replace ? 0 : 1);
+  history[replace ? "replaceState" : "pushState"]({ depth }, "", there);
+  return show({ moved: true });
+}
+
+// Where the visitor is on this view, for when the way back leads here.
+function remember() {
+  const focused = document.activeElement?.dataset?.uri;
+  history.replaceState({ ...history.state, focused, scroll: scrollY }, "");
+}
+
+function goBack() {
+  if (history.state?.depth) history.back();
+  else if (isQuestion(view) || view.prefix || view.after || view.before) goHome();
+}
+
+const goHome = () => go({ ...NOTHING_ASKED, ...ANYWHERE });
+
+// --- showing one
+
+async function show({ moved = false, returned = null } = {}) {
+  view = viewOf(location);
+  clearTimeout(againTimer);
+  reading.abort();
+  reading = new AbortController();
+  main.setAttribute("aria-busy", "true");
+  fillControls();
+  const blank = setTimeout(showSkeletons, SKELETON_MILLISECONDS);
+  try {
+    const answer = await readView(view, reading.signal);
+    clearTimeout(blank);
+    at("notice").replaceChildren();
+    paint(answer);
+    settle(moved, returned);
+    showSurroundings(answer);
+  } catch (error) {
+    clearTimeout(blank);
+    if (error.name === "AbortError") return;
+    fail(error, error.passing ? show : goHome);
+  }
+  main.setAttribute("aria-busy", "false");
+}
+
+function fillControls() {
+  if (document.activeElement !== at("text") || view.text) at("text").value = view.text;
+  if (document.activeElement !== at("prefix")) at("prefix").value = view.prefix;
+  at("home").href = addressOf({ index: view.index });
+}
+
+function clear() {
+  for (const part of [grid, at("pager"), at("more"), summary]) part.replaceChildren();
+  at("asked").hidden = true;
+}
+
+function showSkeletons() {
+  clear();
+  heading.textContent = view.text ? `“${view.text}”` : "Looking …";
+  grid.replaceChildren(...Array.from({ length: SKELETONS }, skeleton));
+}
+
+function paint(answer) {
+  clear();
+  const open = (image) => addressOf({ index: view.index, prefix: view.prefix, image: image.uri });
+  grid.replaceChildren(...answer.images.map((image) => tile(image, open(image))));
+  summary.textContent = isQuestion(view) ? paintQuestion(answer) : paintPage(answer);
+  at("status").textContent = `${heading.textContent}: ${summary.textContent}`;
+  document.title = `${heading.textContent} · birdwalk`;
+  for (const warning of answer.warnings ?? []) at("notice").append(notice(warning));
+}
+
+function paintQuestion({ images, asked, picture }) {
+  const source = asked ? asked.picture : picture;
+  if (source) {
+    at("asked").src = source;
+    at("asked").alt = asked ? asked.name : "Your picture";
+    at("asked").hidden = false;
+  }
+  const back = element("a", { href: addressOf({ index: view.index }), id: "back" }, "Back");
+  at("more").replaceChildren(...askedDetails(asked, back));
+  if (view.text) heading.textContent = `“${view.text}”`;
+  else heading.textContent = asked ? `Like ${asked.name.split("/").pop()}` : "Like your picture";
+  const within = view.prefix ? ` in ${view.prefix}` : "";
+  if (!images.length) return `No image${within}`;
+  return `${count(images.length)} images${within}, the nearest first`;
+}
+
+function paintPage({ index, images, before, after }) {
+  heading.textContent = view.prefix || "All pictures";
+  if (before || after) {
+    const link = (label, there) => {
+      const href = there && addressOf({ index: view.index, prefix: view.prefix, ...there });
+      return element("a", { class: "button", role: "link", href, "aria-disabled": !href }, label);
+    };
+    at("pager").append(link("← Previous", before && { before }), link("Next →", after && { after }));
+  }
+  if (!images.length) return view.prefix ? "No image has a name that begins so" : "No images here";
+  const total = view.prefix ? undefined : imagesOf(index);
+  const shown = before || after ? `${count(images.length)}${total ? ` of ${count(total)}` : ""}` : count(images.length);
+  return before ? `${shown} images, from ${images[0].name}` : `${shown} images`;
+}
+
+function settle(moved, returned) {
+  if (returned) {
+    const tiles = [...grid.querySelectorAll("a.tile")];
+    tiles.find((each) => each.dataset.uri === returned.focused)?.focus({ preventScroll: true });
+    scrollTo(0, returned.scroll ?? 0);
+  } else if (moved) {
+    scrollTo(0, 0);
+    if (document.activeElement !== at("prefix")) heading.focus({ preventScroll: true });
+  }
+}
+
+async function showSurroundings(answer) {
+  const { index } = answer;
+  const before = imagesOf(index);
+  await Promise.all([showIndexes(index), showFolders(index, view), showFoot(index)]);
+  if (before !== imagesOf(index) && !isQuestion(view) && !reading.signal.aborted) summary.textContent = totalled(answer);
+}
+
+function totalled(answer) {
+  at("pager").replaceChildren();
+  return paintPage(answer);
+}
+
+function fail(error, again) {
+  clear();
+  heading.textContent = error.passing ? "The index cannot be shown right now" : "That did not work";
+  document.title = `${heading.textContent} · birdwalk`;
+  const label = error.passing ? "Try again" : "Back to the pictures";
+  const button = element("button", { type: "button" }, label);
+  button.addEventListener("click", () => again());
+  const more = error.passing ? " This page tries again by itself." : "";
+  at("notice").replaceChildren(notice(error.message + more, button));
+  showIndexes(view.index || defaultIndex());
+  if (error.passing) againTimer = setTimeout(again, AGAIN_MILLISECONDS);
+}
+
+// --- what a visitor does
+
+async function askWithPicture(file) {
+  heading.textContent = "Looking at your picture …";
+  at("status").textContent = heading.textContent;
+  main.setAttribute("aria-busy", "true");
+  try {
+    await go({ ...NOTHING_ASKED, picture: await keepPicture(view.index, file) });
+  } catch (error) {
+    fail(error, show);
+    main.setAttribute("aria-busy", "false");
+  }
+}
+
+welcomePictures(at("drop"), at("file"), askWithPicture);
+
+at("search").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const text = at("text").value.trim();
+  at("text").blur();
+  if (text !== view.text || view.image || view.picture) go({ ...NOTHING_ASKED, text });
+});
+
+at("prefix").addEventListener("input", () => {
+  clearTimeout(typingTimer);
+  typingTimer = setTimeout(() => {
+    const prefix = at("prefix").value;
+    // One step back leads out of the filter, not through its letters.
+    if (prefix !== view.prefix) go({ prefix }, { replace: Boolean(view.prefix) });
+  }, TYPING_MILLISECONDS);
+});
+
+at("index").addEventListener("change", () => go({ ...NOTHING_ASKED, ...ANYWHERE, index: at("index").value }));
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[href]");
+  if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  if (link.target || link.origin !== location.origin || link.pathname !== "/" || link.hash) return;
+  event.preventDefault();
+  if (link.id === "back") goBack();
+  else go(viewOf(link));
+});
+
+document.addEventListener("keydown", (event) => {
+  const field = event.target.closest?.("input:not([type=file]), select");
+  if (event.key === "Escape") {
+    if (field) field.blur();
+    else goBack();
+  } else if (event.key === "/" && !field && !event.ctrlKey && !event.metaKey) {
+    at("text").focus();
+    at("text").select();
+  } else if (!walk(grid, event)) return;
+  event.preventDefault();
+});
+
+addEventListener("popstate", (event) => show({ returned: event.state ?? {} }));
+addEventListener("pagehide", remember);
+
+show({ returned: history.state?.scroll ? history.state : null });

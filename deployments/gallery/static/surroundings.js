@@ -1,0 +1,52 @@
+// What stands around the pictures: the folders and the indexes to choose from, the foot of the page.
+
+import { addressOf, readFolders, readIndexes, readStatus } from "./client.js";
+import { chip, element, spaceTable, syncList } from "./drawing.js";
+
+const at = (id) => document.getElementById(id);
+const quiet = (promise) => promise.catch(() => null);
+const folders = { of: null, found: [] };
+const foot = { of: null, at: 0 };
+const FRESH_MILLISECONDS = 30000;
+let indexes = [];
+
+export const defaultIndex = () => indexes[0]?.name ?? "";
+export const imagesOf = (index) => indexes.find((each) => each.name === index)?.images;
+
+export async function showIndexes(index) {
+  const known = await quiet(readIndexes());
+  if (!known) return;
+  indexes = known;
+  const option = (each) => element("option", { value: each.name }, each.name);
+  at("index").replaceChildren(...known.map(option));
+  at("index").value = index;
+  at("index-field").hidden = !known.length || (known.length === 1 && known[0].name === index);
+}
+
+export async function showFoot(index) {
+  if (foot.of === index && Date.now() - foot.at < FRESH_MILLISECONDS) return;
+  const status = await quiet(readStatus(index));
+  if (!status) return;
+  Object.assign(foot, { of: index, at: Date.now() });
+  at("syncs").replaceChildren(...syncList(status.syncs));
+  at("spaces").replaceChildren(...spaceTable(index, status.spaces));
+}
+
+// The folders beside and below the prefix, after those that lead to it.
+export async function showFolders(index, view) {
+  const { prefix } = view;
+  const key = JSON.stringify([index, prefix]);
+  if (folders.of !== key) {
+    const folder = prefix.replace(/[^/]*$/, "");
+    const levels = folder ? [folder.replace(/[^/]*\/$/, ""), folder] : [""];
+    const found = await Promise.all(levels.map((level) => quiet(readFolders(index, level))));
+    const parts = levels[0].split("/").slice(0, -1);
+    const above = parts.map((_, depth) => `${parts.slice(0, depth + 1).join("/")}/`);
+    folders.of = key;
+    folders.found = [...new Set([...above, ...found.flat()])].filter(Boolean);
+  }
+  const kept = { ...view, after: "", before: "" };
+  const chips = folders.found.map((folder) => chip(folder, addressOf({ ...kept, prefix: folder }), folder === prefix));
+  const all = chip("All", addressOf({ ...kept, prefix: "" }), !prefix);
+  at("folders").replaceChildren(...(chips.length ? [all, ...chips] : []));
+}

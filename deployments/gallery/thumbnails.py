@@ -1,0 +1,140 @@
+"""The thumbnails that the gallery hands out: of images of an index alone, each made once."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TypeAlias, TypeVar
+
+from tasks.core.browsing import find_generation
+from tasks.core.caching import BoundedCache
+from tasks.core.errors import BirdwalkError, UnknownImage
+from tasks.core.searcher import Searcher
+from tasks.core.similar import find_active_space
+from tasks.core.thumbnails import Thumbnail, make_thumbnail, read_thumbnail
+
+SIDES = {"small": 320, "large": 960}
+"""Pixels of the shorter side, by what a page asks for."""
+
+AT_ONCE = 8
+"""Objects that are read from storage, or decoded, at the same time."""
+
+CHECKED_SECONDS = 60.0
+"""An image that left the index is shown this long at most."""
+
+FAILED_SECONDS = 10.0
+"""A picture that could not be read is tried again after this time."""
+
+OVERHEAD_BYTES = 500
+"""Of an entry beside its picture, about."""
+
+Result = TypeVar("Result")
+Key: TypeAlias = tuple[str, str, str, int, str]
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A thumbnail, None where there can be none, and when the index was last seen to have it."""
+
+    thumbnail: Thumbnail | None
+    checked_at: float
+
+    @property
+    def fresh(self) -> bool:
+        lasting = FAILED_SECONDS if self.thumbnail is None else CHECKED_SECONDS
+        return time.monotonic() - self.checked_at < lasting
+
+
+class Thumbnails:
+    """Makes thumbnails in threads of its own, and keeps as many as fit."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._kept: BoundedCache[Key, _Entry] = BoundedCache(most_bytes)
+        self._making: dict[Key, asyncio.Task[_Entry]] = {}
+        self._threads = ThreadPoolExecutor(AT_ONCE, "thumbnails")
+        self._opening = asyncio.Lock()
+
+    def close(self) -> None:
+        """Make no more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def find(
+        self, searcher: Searcher, index: str, place: tuple[str, str], generation: int, size: str
+    ) -> Thumbnail | None:
+        """Return the thumbnail of an image of an index; None where its object cannot be shown.
+
+        Args:
+            searcher: an open one.
+            index: by whose leave the object is read.
+            place: bucket and name.
+            generation: the version to show, as the index told it; where the index has another one
+                by now, that is shown.
+            size: one of SIDES.
+
+        Raises:
+            UnknownImage, UnknownIndex: the index does not have it.
+            DatabaseError: Postgres did not answer.
+        """
+        key = (index, *place, generation, size)
+        entry = self._kept.get(key)
+        if entry is not None and entry.fresh:
+            return entry.thumbnail
+        # Whoever asks for the same one meanwhile waits for it too, even where the first goes away.
+        if key not in self._making:
+            task = asyncio.create_task(self._make(searcher, key, entry))
+            self._making[key] = task
+            task.add_done_callback(lambda _: self._forget(key))
+        return (await asyncio.shield(self._making[key])).thumbnail
+
+    async def draw(self, data: bytes, name: str, size: str) -> Thumbnail:
+        """Return the thumbnail of a picture at hand.
+
+        Raises:
+            UnreadablePicture: it cannot be decoded.
+        """
+        return await self._in_thread(lambda: make_thumbnail(data, name, SIDES[size]))
+
+    async def _make(self, searcher: Searcher, key: Key, known: _Entry | None) -> _Entry:
+        index, bucket, name, asked, size = key
+        async with searcher.database.connection() as connection:
+            space = await find_active_space(connection, index)
+            generation = await find_generation(connection, space, bucket, name)
+        if generation is None:
+            raise UnknownImage(f"gs://{bucket}/{name} is not in index {index!r}.")
+        if generation != asked:
+            # Kept under the version that it is of, whatever was asked for.
+            other = await self.find(searcher, index, (bucket, name), generation, size)
+            return _Entry(other and replace(other, current=False), time.monotonic())
+        shown = None if known is None else known.thumbnail
+        if shown is None or not shown.current:
+            shown = await self._read(searcher, (bucket, name), generation, size)
+        entry = _Entry(shown, time.monotonic())
+        self._kept.put(key, entry, OVERHEAD_BYTES + (len(shown.data) if shown else 0))
+        return entry
+
+    async def _read(
+        self, searcher: Searcher, place: tuple[str, str], generation: int, size: str
+    ) -> Thumbnail | None:
+        try:
+            async with self._opening:
+                # The first time it looks for credentials, which can take seconds.
+                client = await self._in_thread(searcher.storage)
+            return await self._in_thread(
+                lambda: read_thumbnail(client, *place, generation, SIDES[size])
+            )
+        except BirdwalkError as error:
+            # A page with a blank tile is worth more than no page.
+            log.info("No thumbnail: %s", error)
+            return None
+
+    def _forget(self, key: Key) -> None:
+        task = self._making.pop(key)
+        if not task.cancelled():
+            # Read here too: whoever asked may have gone away.
+            task.exception()
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)

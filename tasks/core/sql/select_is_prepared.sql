@@ -1,0 +1,2 @@
+-- Whether birdwalk's own tables are there.
+SELECT to_regclass('birdwalk.spaces') IS NOT NULL

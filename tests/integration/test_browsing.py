@@ -1,0 +1,279 @@
+"""Paging through an index, its folders, and reading it as a user who may do nothing else."""
+
+import json
+import random
+import secrets
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+from deployments.local.stack import Stack
+from tasks.core.browsing import (
+    browse,
+    end_of_prefix,
+    find_generation,
+    find_images,
+    list_folders,
+    list_published,
+    list_syncs,
+    summarise_spaces,
+)
+from tasks.core.errors import DatabaseError, DatabaseUnavailable, InvalidInput, UnknownIndex
+from tasks.core.loading import Row, load_rows
+from tasks.core.postgres import Connection, open_database
+from tasks.core.questions import Question
+from tasks.core.run import open_run
+from tasks.core.searcher import Searcher, open_searcher
+from tasks.core.settings import Settings
+from tasks.core.similar import find_active_space, find_similar
+from tasks.core.spaces import create_table, space_table
+from tasks.core.statements import sql
+from tasks.core.types import Space
+from tests.support.databases import execute, fresh_database, secret
+from tests.support.sync import options
+from tests.support.vectors import uniform
+
+INDEX = "image_embeddings"
+NAMES = [
+    *(
+        f"{folder}/{number:03d}.png"
+        for folder in ("birds", "birds/owls", "cats")
+        for number in range(40)
+    ),
+    *(f"flat-{number}.png" for number in range(7)),
+    *(
+        "birds.png",
+        "birds0.png",
+        "über/é.png",
+        "\U0010ffff/last.png",
+        "a//b.png",
+        "/root.png",
+        " .png",
+    ),
+    "100%_[x]\\'\".png",
+]
+BUCKETS = ("alpha", "beta", "Gamma")
+PLACES = [(bucket, name) for bucket in BUCKETS for name in NAMES]
+
+
+def settings_for(stack: Stack, url: str) -> Settings:
+    addresses = stack.addresses
+    return Settings(
+        database_url=secret(url),
+        storage_endpoint=addresses.storage_endpoint,
+        vertex_endpoint=addresses.vertex_endpoint,
+        data_directory=addresses.data_directory,
+    )
+
+
+@pytest.fixture(scope="session")
+async def filled(stack: Stack, database_server: str) -> AsyncIterator[tuple[Connection, Space]]:
+    """A space with images of three buckets, to be read alone."""
+    async with (
+        fresh_database(database_server) as url,
+        open_run(options("alpha"), settings_for(stack, url), "test") as run,
+    ):
+        space = await create_table(run)
+        async with run.database.transaction() as connection:
+            vectors = uniform(len(PLACES), space.dimension)
+            rows: list[Row] = [(*place, next(vectors), 7, None) for place in PLACES]
+            random.Random(0).shuffle(rows)  # noqa: S311 - an order, no secret
+            await load_rows(connection, space, rows, [])
+        async with run.database.connection() as connection:
+            await connection.execute(f"VACUUM ANALYZE {space_table(space)}")
+            yield connection, space
+
+
+async def in_order(connection: Connection, prefix: str) -> list[tuple[str, str]]:
+    """Return the buckets in the order of the database, the names in that of their bytes."""
+    buckets = [
+        row[0] for row in await connection.fetch("SELECT unnest($1::text[]) ORDER BY 1", BUCKETS)
+    ]
+    return sorted(
+        (place for place in PLACES if place[1].startswith(prefix)),
+        key=lambda place: (buckets.index(place[0]), place[1].encode()),
+    )
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", "birds", "birds/", "birds/owls/", "ü", "none", "\U0010ffff", "100%_"]
+)
+async def test_the_pages_are_all_images_once_in_order_both_ways(
+    filled: tuple[Connection, Space], prefix: str
+) -> None:
+    connection, space = filled
+    expected = await in_order(connection, prefix)
+    forward: list[tuple[str, str]] = []
+    after = None
+    while True:
+        page = await browse(connection, space, prefix, 17, after=after)
+        assert page.more_before == (after is not None)
+        forward += [(image.bucket, image.image_id) for image in page.images]
+        if not page.more_after:
+            break
+        assert len(page.images) == 17
+        after = page.images[-1].uri
+    assert forward == expected
+    backward: list[tuple[str, str]] = []
+    before = "gs://zzz/\U0010ffff"
+    while True:
+        page = await browse(connection, space, prefix, 17, before=before)
+        backward[:0] = [(image.bucket, image.image_id) for image in page.images]
+        if not page.more_before:
+            break
+        before = page.images[0].uri
+    assert backward == [place for place in expected if place < ("zzz", "\U0010ffff")]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "folders"),
+    [
+        ("", ["/", "a/", "birds/", "cats/", "über/", "\U0010ffff/"]),
+        ("b", ["birds/"]),
+        ("birds/", ["birds/owls/"]),
+        ("a/", ["a//"]),
+        ("cats/", []),
+        ("none", []),
+    ],
+)
+async def test_the_folders_below_a_prefix_are_found(
+    filled: tuple[Connection, Space], prefix: str, folders: list[str]
+) -> None:
+    connection, space = filled
+    assert sorted(await list_folders(connection, space, prefix)) == sorted(folders)
+
+
+@pytest.mark.parametrize("statement", ["select_page_after", "select_page_before"])
+async def test_a_page_far_in_reads_no_more_rows_than_it_shows(
+    filled: tuple[Connection, Space], statement: str
+) -> None:
+    connection, space = filled
+    query = sql(statement, table=space_table(space))
+    place = ("alpha", "cats/020.png")
+    async with connection.transaction():
+        # Of a table as small as this the planner might well read everything.
+        await connection.execute("SET LOCAL enable_seqscan = off")
+        [[plan]] = await connection.fetch(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", *place, "", end_of_prefix(""), 5
+        )
+    read = 0
+
+    def count(node: dict[str, object]) -> None:
+        nonlocal read
+        for part in node.get("Plans", ()):  # type: ignore[attr-defined]  # a list in the JSON
+            count(part)
+        if "Scan" in str(node["Node Type"]) and "Relation Name" in node:
+            rows = float(str(node["Actual Rows"])) + float(
+                str(node.get("Rows Removed by Filter", 0))
+            )
+            read += round(rows * float(str(node["Actual Loops"])))
+
+    count(json.loads(plan)[0]["Plan"])
+    # 5 of each bucket, and the hops from bucket to bucket.
+    assert 5 <= read <= 3 * 5 + 8
+
+
+async def test_what_cannot_be_paged_is_refused(filled: tuple[Connection, Space]) -> None:
+    connection, space = filled
+    for changes in (
+        {"count": 0},
+        {"count": 201},
+        {"after": "cats/1.png"},
+        {"before": "gs://alpha/\0"},
+        {"after": "gs://a/b", "before": "gs://a/b"},
+        {"prefix": "\0"},
+    ):
+        given = {"prefix": "", "count": 5, **changes}
+        with pytest.raises(InvalidInput):
+            await browse(connection, space, **given)  # type: ignore[arg-type]  # wrong on purpose
+
+
+async def test_images_are_found_by_their_place(filled: tuple[Connection, Space]) -> None:
+    connection, space = filled
+    wanted = [
+        ("beta", "birds.png"),
+        ("beta", "none.png"),
+        ("nowhere", "birds.png"),
+        ("Gamma", NAMES[-1]),
+    ]
+    found = await find_images(connection, space, wanted)
+    assert {image.uri for image in found} == {"gs://beta/birds.png", f"gs://Gamma/{NAMES[-1]}"}
+    assert await find_generation(connection, space, "beta", "birds.png") == 7
+    assert await find_generation(connection, space, "nowhere", "birds.png") is None
+
+
+async def test_the_indexes_their_spaces_and_their_last_sync_are_told(samples: Searcher) -> None:
+    async with samples.database.connection() as connection:
+        [index] = await list_published(connection)
+        [space] = await summarise_spaces(connection, INDEX)
+        [sync] = await list_syncs(connection, INDEX)
+    assert (index.name, index.images) == (INDEX, 165)
+    assert (space.images, space.recall, space.space.dimension) == (165, None, 128)
+    assert space.published_at is not None
+    assert (sync.bucket, sync.prefix) == ("birdwalk", "")
+    assert sync.synced_at >= space.published_at
+
+
+@pytest.fixture
+async def reader(samples: Searcher) -> AsyncIterator[Settings]:
+    """Settings of a user who may read the samples' schema, and nothing else."""
+    url = samples.settings.database_url.get_secret_value()
+    role = f"reader_{secrets.token_hex(4)}"
+    await execute(url, f"CREATE ROLE {role} LOGIN")
+    await execute(url, f"GRANT USAGE ON SCHEMA birdwalk TO {role}")
+    await execute(url, f"GRANT SELECT ON ALL TABLES IN SCHEMA birdwalk TO {role}")
+    changed = urlsplit(url)
+    theirs = urlunsplit(changed._replace(netloc=changed.netloc.replace("postgres@", f"{role}@")))
+    yield samples.settings.model_copy(update={"database_url": secret(theirs)})
+    await execute(url, f"DROP OWNED BY {role}")
+    await execute(url, f"DROP ROLE {role}")
+
+
+async def test_a_user_who_may_only_read_can_ask_and_browse(reader: Settings) -> None:
+    async with open_searcher(reader, read_only=True) as searcher:
+        answer = await find_similar(
+            searcher, INDEX, Question(image_id="planes/airplane.png", count=3)
+        )
+        assert [found.image_id.split("/")[0] for found in answer.neighbours] == ["planes"] * 3
+        async with searcher.database.connection() as connection:
+            space = await find_active_space(connection, INDEX)
+            assert len((await browse(connection, space, "birds/", 200)).images) == 24
+            assert await list_folders(connection, space, "")
+            assert await list_syncs(connection, INDEX)
+            assert await summarise_spaces(connection, INDEX)
+    with pytest.raises(DatabaseError, match="CREATE on the database"):
+        async with open_searcher(reader):
+            pass
+
+
+async def test_who_may_not_even_read_is_told_what_to_grant(reader: Settings) -> None:
+    url = reader.database_url.get_secret_value()
+    role = urlsplit(url).username
+    owner = urlunsplit(
+        urlsplit(url)._replace(netloc=urlsplit(url).netloc.replace(f"{role}@", "postgres@"))
+    )
+    await execute(owner, f"REVOKE USAGE ON SCHEMA birdwalk FROM {role}")
+    with pytest.raises(DatabaseError, match="USAGE on the schema birdwalk, and SELECT"):
+        async with open_database(reader, read_only=True):
+            pass
+
+
+async def test_a_reader_writes_nothing_even_where_it_might(settings: Settings) -> None:
+    async with open_database(settings, read_only=True) as database:
+        with pytest.raises(DatabaseError, match="read-only transaction"):
+            async with database.transaction() as connection:
+                await connection.execute("DELETE FROM birdwalk.runs")
+
+
+async def test_a_reader_of_a_database_without_an_index_is_told_so(
+    settings: Settings, bare_database_url: str
+) -> None:
+    bare = settings.model_copy(update={"database_url": secret(bare_database_url)})
+    with pytest.raises(UnknownIndex, match=r"no index yet\. Run embed-images"):
+        async with open_database(bare, read_only=True):
+            pass
+    nowhere = settings.model_copy(update={"database_url": secret("postgresql://x@127.0.0.1:1/x")})
+    with pytest.raises(DatabaseUnavailable, match="cannot be reached"):
+        async with open_database(nowhere, read_only=True):
+            pass

@@ -1,0 +1,272 @@
+"""The gallery's answers, on the real stack: what it shows, what it costs, what it keeps back."""
+
+import asyncio
+import io
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+from PIL import Image
+
+from deployments.gallery import service, thumbnails
+from tasks.core.run import open_run
+from tasks.core.searcher import Searcher
+from tasks.core.settings import Settings
+from tasks.core.spaces import create_table
+from tasks.core.thumbnails import read_thumbnail
+from tests.support.buckets import LocalBucket, picture
+from tests.support.databases import TEMPLATE, address_of, execute, secret
+from tests.support.gallery import running_gallery
+from tests.support.model_server import ModelServer
+from tests.support.sync import options, sync
+
+ENDED = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1"
+PLANE = "gs://birdwalk/planes/airplane.png"
+
+
+@pytest.fixture
+async def gallery(samples: Searcher) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a gallery over the samples."""
+    async with running_gallery(samples.settings) as client:
+        yield client
+
+
+async def read(client: httpx.AsyncClient, path: str, **query: object) -> Any:
+    answer = await client.get(path, params={name: str(value) for name, value in query.items()})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def refused(client: httpx.AsyncClient, path: str, **query: object) -> tuple[int, str]:
+    answer = await client.get(path, params={name: str(value) for name, value in query.items()})
+    return answer.status_code, answer.json()["error"]
+
+
+async def test_the_pages_hold_every_image_once_and_lead_back(gallery: httpx.AsyncClient) -> None:
+    first = await read(gallery, "/api/images")
+    second = await read(gallery, "/api/images", after=first["after"])
+    names = [image["name"] for image in first["images"] + second["images"]]
+    assert names == sorted(set(names), key=str.encode)
+    assert (len(first["images"]), len(names)) == (100, 165)
+    assert (first["before"], second["after"]) == (None, None)
+    assert await read(gallery, "/api/images", before=second["before"]) == first
+    birds = await read(gallery, "/api/images", prefix="birds/")
+    assert {image["name"].split("/")[0] for image in birds["images"]} == {"birds"}
+    assert (len(birds["images"]), birds["before"], birds["after"]) == (24, None, None)
+
+
+async def test_a_click_costs_no_call(gallery: httpx.AsyncClient, model_server: ModelServer) -> None:
+    answer = await read(gallery, "/api/similar", image=PLANE)
+    distances = [image["distance"] for image in answer["images"]]
+    assert [image["name"].split("/")[0] for image in answer["images"][:5]] == ["planes"] * 5
+    assert distances == sorted(distances)
+    assert (len(distances), answer["asked"]["uri"]) == (48, PLANE)
+    assert (answer["calls"], await model_server.calls()) == (0, 0)
+
+
+async def test_a_sentence_costs_one_call_however_often_it_is_asked(
+    gallery: httpx.AsyncClient, model_server: ModelServer
+) -> None:
+    first = await read(gallery, "/api/similar", text="flamingo")
+    assert first["images"][0]["name"].startswith("birds/flamingo")
+    again = await read(gallery, "/api/similar", text="flamingo", prefix="birds/")
+    assert {image["name"].split("/")[0] for image in again["images"]} == {"birds"}
+    assert (first["calls"], again["calls"], await model_server.calls()) == (1, 0, 1)
+
+
+async def test_a_dropped_picture_is_asked_with_by_the_name_it_gets(
+    gallery: httpx.AsyncClient, model_server: ModelServer, sample_files: Path
+) -> None:
+    large = io.BytesIO()
+    Image.open(sample_files / "planes/airplane.png").resize((1500, 1500)).save(large, "JPEG")
+    answer = await gallery.post("/api/pictures", content=large.getvalue())
+    assert answer.status_code == 201
+    assert await model_server.calls() == 0
+    name = answer.json()["picture"]
+    found = await read(gallery, "/api/similar", picture=name)
+    assert found["images"][0]["name"].startswith("planes/airplane")
+    assert found["asked"] is None
+    await read(gallery, "/api/similar", picture=name, prefix="planes/")
+    assert await model_server.calls() == 1
+    shown = await gallery.get(found["picture"])
+    assert Image.open(io.BytesIO(shown.content)).size == (512, 512)
+
+
+async def test_what_cannot_be_asked_is_said_in_a_sentence(
+    gallery: httpx.AsyncClient, model_server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for query, status, sentence in (
+        ({"text": " "}, 400, "The text is empty"),
+        ({"text": "x" * 1025}, 400, "1,025 characters"),
+        ({}, 400, "Asked with nothing"),
+        ({"text": "a", "image": PLANE}, 400, "Asked with uri and text"),
+        ({"image": "gs://birdwalk/LICENSE.txt"}, 404, "is not in index 'image_embeddings'"),
+        ({"image": "planes/airplane.png"}, 400, "expected gs://bucket/name"),
+        ({"image": "gs://birdwalk/\0"}, 400, "NUL"),
+        ({"picture": "0" * 32}, 404, "Drop it on the page again"),
+        ({"text": "a", "count": "101"}, 400, "expected 1 to 100"),
+        ({"text": "a", "count": "-1"}, 400, "expected a number"),
+        ({"text": "a", "prefix": "x" * 1025}, 400, "longer than any name"),
+        ({"text": "a", "index": "none"}, 404, "Index 'none' does not exist"),
+        ({"text": "a", "index": "\0"}, 400, "NUL"),
+    ):
+        told = await refused(gallery, "/api/similar", **query)
+        assert told[0] == status, query
+        assert sentence in told[1], query
+    for body, sentence in (
+        (b"", "The picture is empty"),
+        (b"no picture", "The picture is not a picture. Give a .bmp, .gif, .jpeg"),
+        (bytes(20_000_001), "more than 20 MB"),
+    ):
+        answer = await gallery.post("/api/pictures", content=body)
+        assert (answer.status_code, sentence in answer.json()["error"]) == (400, True), sentence
+    assert await model_server.calls() == 0
+    monkeypatch.setattr("tasks.core.queries.FIRST_WAIT_SECONDS", 0.01)
+    await model_server.configure(error_rates={"UNAVAILABLE": 1.0})
+    status, sentence = await refused(gallery, "/api/similar", text="a parrot")
+    assert status == 503
+    assert sentence
+    await model_server.configure()
+    await read(gallery, "/api/similar", text="a parrot")
+
+
+async def test_more_questions_than_the_model_is_asked_at_once_wait_and_then_are_refused(
+    gallery: httpx.AsyncClient, model_server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "MODEL_QUESTIONS_WAITING", 3)
+    await model_server.configure(latency_seconds=1.0, instant=True)
+    asked = (gallery.get("/api/similar", params={"text": f"bird {number}"}) for number in range(10))
+    statuses = sorted([answer.status_code for answer in await asyncio.gather(*asked)])
+    assert statuses == [200] * 7 + [503] * 3
+    assert (await model_server.statistics()).most_in_flight <= service.MODEL_QUESTIONS_AT_ONCE
+
+
+async def test_a_thumbnail_is_small_and_may_be_kept_for_ever(gallery: httpx.AsyncClient) -> None:
+    page = await read(gallery, "/api/images", prefix="planes/", count=1)
+    answer = await gallery.get(page["images"][0]["thumbnail"])
+    assert Image.open(io.BytesIO(answer.content)).size == (320, 320)
+    assert answer.headers["cache-control"] == "private, max-age=31536000, immutable"
+    assert answer.headers["content-type"] in {"image/jpeg", "image/webp"}
+    large = await gallery.get(page["images"][0]["picture"])
+    assert Image.open(io.BytesIO(large.content)).size == (512, 512)
+
+
+async def test_a_thumbnail_that_many_want_is_made_once(
+    gallery: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    make = read_thumbnail
+
+    def counted(*place: Any) -> Any:
+        made.append(place)
+        return make(*place)
+
+    monkeypatch.setattr(thumbnails, "read_thumbnail", counted)
+    page = await read(gallery, "/api/images", count=2)
+    links = [image["thumbnail"] for image in page["images"]] * 10
+    answers = await asyncio.gather(*map(gallery.get, links))
+    assert [answer.status_code for answer in answers] == [200] * 20
+    assert len({answer.content for answer in answers}) == 2
+    assert len(made) == 2
+
+
+async def test_only_images_of_the_index_are_read_from_the_bucket(
+    gallery: httpx.AsyncClient, bucket: LocalBucket
+) -> None:
+    bucket.put("secret.png", picture(1))
+    page = await read(gallery, "/api/images", count=1)
+    asked = {
+        name: value
+        for name, [value] in parse_qs(urlsplit(page["images"][0]["thumbnail"]).query).items()
+    }
+    assert (await gallery.get("/thumbnail", params=asked)).status_code == 200
+    for change, status in (
+        ({"uri": f"gs://{bucket.name}/secret.png"}, 404),
+        ({"uri": "gs://birdwalk/LICENSE.txt"}, 404),
+        ({"uri": "gs://birdwalk/planes/../planes/airplane.png"}, 404),
+        ({"uri": "http://127.0.0.1/x.png"}, 400),
+        ({"uri": "gs://birdwalk/\0"}, 400),
+        ({"index": "none"}, 404),
+        ({"generation": "1e3"}, 400),
+        ({"generation": "9" * 30}, 200),
+        ({"size": "huge"}, 400),
+    ):
+        answer = await gallery.get("/thumbnail", params={**asked, **change})
+        assert answer.status_code == status, change
+    assert (await gallery.post("/thumbnail", params=asked)).status_code == 405
+
+
+async def test_a_picture_that_changed_or_cannot_be_read_is_shown_as_it_can_be(
+    settings: Settings, bucket: LocalBucket
+) -> None:
+    bucket.put_all(["a.png", "b.png", "c.png"])
+    await sync(settings, bucket.name)
+    async with running_gallery(settings) as client:
+        links = [image["thumbnail"] for image in (await read(client, "/api/images"))["images"]]
+        bucket.put("a.png", picture(99))
+        bucket.delete("b.png")
+        changed, gone, same = [await client.get(link) for link in links]
+        assert changed.headers["content-type"] == "image/jpeg"
+        assert changed.headers["cache-control"] == "no-store"
+        assert gone.headers["content-type"] == "image/svg+xml"
+        assert (gone.status_code, gone.headers["cache-control"]) == (200, "no-store")
+        assert "immutable" in same.headers["cache-control"]
+
+
+async def test_an_index_that_is_missing_or_empty_is_shown_as_soon_as_it_is_there(
+    settings: Settings, bucket: LocalBucket
+) -> None:
+    async with running_gallery(settings) as client:
+        assert await read(client, "/api/indexes") == []
+        status, sentence = await refused(client, "/api/images")
+        assert (status, "'image_embeddings' does not exist" in sentence) == (404, True)
+        async with open_run(options(bucket.name), settings, "test") as run:
+            await create_table(run)
+        assert "has not been published yet" in (await refused(client, "/api/images"))[1]
+        bucket.put_pictures(3)
+        await sync(settings, bucket.name)
+        assert len((await read(client, "/api/images"))["images"]) == 3
+        await sync(settings, bucket.name, index="another")
+        names = [each["name"] for each in await read(client, "/api/indexes")]
+        assert names == ["image_embeddings", "another"]
+        await execute(settings.database_url.get_secret_value(), "DELETE FROM birdwalk.space_1")
+        assert "holds no image. Run embed-images" in (await refused(client, "/api/images"))[1]
+        assert len((await read(client, "/api/images", index="another"))["images"]) == 3
+    async with running_gallery(settings, "nothing") as client:
+        # The one it was started with is not there: any other is shown.
+        assert (await read(client, "/api/images"))["index"] == "another"
+
+
+async def test_a_database_that_comes_back_is_shown_again(
+    settings: Settings, database_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "AGAIN_SECONDS", 0.0)
+    name = f"test_{secrets.token_hex(4)}"
+    theirs = settings.model_copy(update={"database_url": secret(address_of(database_server, name))})
+    async with running_gallery(theirs) as client:
+        assert (await client.get("/health")).status_code == 200
+        assert (await client.get("/")).status_code == 200
+        away = await client.get("/api/images")
+        assert (away.status_code, away.json()["passing"]) == (503, True)
+        assert "Check BIRDWALK_DATABASE_URL" in away.json()["error"]
+        await execute(database_server, f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}"')
+        assert await read(client, "/api/indexes") == []
+        # Its connections die while it is being looked at.
+        for _ in range(2):
+            await execute(database_server, ENDED, name)
+            await asyncio.sleep(0.1)
+            assert await read(client, "/api/indexes") == []
+    await execute(database_server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+async def test_the_state_of_the_index_is_told(gallery: httpx.AsyncClient) -> None:
+    status = await read(gallery, "/api/status")
+    [space] = status["spaces"]
+    assert (space["images"], space["status"], space["dimension"]) == (165, "active", 128)
+    assert [sync["source"] for sync in status["syncs"]] == ["gs://birdwalk/"]
+    folders = await read(gallery, "/api/folders")
+    assert folders[:3] == ["balls/", "birds/", "buildings/"]

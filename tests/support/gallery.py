@@ -1,0 +1,30 @@
+"""A gallery on loopback for one test, in this process."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+
+from deployments.gallery.__main__ import DEFAULT_INDEX, bind, make_server
+from tasks.core.settings import Settings
+
+
+@asynccontextmanager
+async def running_gallery(
+    settings: Settings, index: str = DEFAULT_INDEX
+) -> AsyncIterator[httpx.AsyncClient]:
+    """Serve the gallery, and yield a client of it."""
+    listening = bind("127.0.0.1", 0)
+    server = make_server(settings, index, "127.0.0.1")
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        while not server.started:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.01)
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        async with httpx.AsyncClient(base_url=address, trust_env=False, timeout=30) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        await serving
+        listening.close()
