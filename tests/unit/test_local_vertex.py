@@ -25,6 +25,7 @@ EVERYTHING = ModelServerOptions(
     seed=7,
     denied=True,
     instant=True,
+    record="answers.jsonl",
 )
 
 
