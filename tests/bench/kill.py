@@ -96,7 +96,7 @@ async def _attack(session: Session, servers: Servers) -> AsyncIterator[Attack]:
 def _figures(attack: Attack, when: str) -> list[Figure]:
     kills, spent = sum(attack.kills.values()), attack.spending
     in_flight = len(spent.lost) * BATCHES_IN_FLIGHT * BATCH_SIZE
-    none, all_ = Bar("figure", "at most", 0), Bar("ratio", "at most", 1.0)
+    none, no_more = Bar("figure", "at most", 0), Bar("difference", "at most", 0)
     return [
         Figure(f"faults {when}", len(attack.faults), kills, "kills", "", none),
         Figure(
@@ -105,7 +105,7 @@ def _figures(attack: Attack, when: str) -> list[Figure]:
             in_flight,
             "images of the batches in flight",
             "answers",
-            all_,
+            no_more,
         ),
         Figure(
             f"most lost at one kill {when}",
@@ -113,7 +113,7 @@ def _figures(attack: Attack, when: str) -> list[Figure]:
             spent.most_lost,
             "calls in flight",
             "answers",
-            all_,
+            no_more,
         ),
         Figure(
             f"answers paid again {when}",
@@ -121,7 +121,7 @@ def _figures(attack: Attack, when: str) -> list[Figure]:
             sum(spent.lost) + spent.superseded,
             "lost, or made worthless by the bucket",
             "answers",
-            all_,
+            no_more,
         ),
         Figure(f"runs {when}", attack.runs, kills, "kills", ""),
     ]

@@ -112,9 +112,8 @@ class Attack:
     async def change_dimension(self, dimension: int) -> None:
         """Let the next runs fill another space, which owes nothing to the first."""
         await self.see()
-        self.log.append(self.spending.summary())
         self.model = Model(self.model.settings, self.bucket, dimension)
-        self.spending = Spending(self.servers.record, self.bucket, self.spending.most_lost)
+        self.spending.change_space()
 
     def story(self) -> str:
         """Return what was done, and what it cost, to be read where it did harm."""

@@ -56,6 +56,10 @@ class Spending:
             f" by the bucket: {self.superseded}."
         )
 
+    def change_space(self) -> None:
+        """From now on the answers are of another space: none of them was paid for before."""
+        self._seen.clear()
+
     def begin(self, known: frozenset[str]) -> None:
         """Note what is known when a run begins."""
         self._known, self._began_at = known, time.time()
