@@ -15,11 +15,14 @@ POWER = ("flow", "postgres", "vertex", "storage")
 TARGETS = (("flow",), ("flow",), ("postgres",), ("vertex",), POWER)
 CHANGES_BETWEEN_RUNS = 12
 CHANGES_UNDER_WAY = 3
-IMAGES_ADDED = 6
+IMAGES_ADDED = 8
 """For a step: so that the run has calls to make."""
 
 SPACE = "SELECT max(space_id) FROM birdwalk.spaces"
-BUSY_SECONDS = 0.2
+BUSY_SECONDS = 0.1
+
+ANSWERS_KEPT = 8
+"""Before a kill among calls: the next run is to find some of them in parts."""
 
 
 async def kill_at_random(attack: Attack, kills: int, longest: float) -> None:
@@ -103,6 +106,10 @@ async def kill_in(attack: Attack, moment: Moment, targets: Collection[str]) -> N
             hold.release()
             hold = then
         backend = await _strike_at(attack, moment, hold)
+        if moment.past == "the CSV" and not attack.csv_is_written():
+            attack.faults.append(f"run {attack.runs} was in {moment.step!r} before its inserts")
+        if moment.second_run:
+            await attack.try_second_run()
         attack.log.append(
             f"run {attack.runs}: kill {'+'.join(targets)} in {moment.step!r},"
             f" {attack.spending.answers()} answers"
@@ -142,7 +149,7 @@ async def _reach(attack: Attack, moment: Moment) -> None:
     """Wait until a run has come to its calls, or to its CSV."""
 
     async def there() -> bool:
-        reached = attack.spending.answers() > 0
+        reached = attack.spending.answers() >= (1 if moment.lock else ANSWERS_KEPT)
         if moment.since == "the CSV":
             reached = attack.csv_is_written()
         assert reached or not await attack.ended(), f"the run ended before {moment.since}"
@@ -162,7 +169,12 @@ async def _places(attack: Attack, moment: Moment) -> dict[str, str]:
     }
     if "{kept}" in moment.lock:
         kept = attack.parts() - sight.contents
-        places["kept"] = min(name for name in current if current[name].content in kept)
+        places["kept"], replaced, touched, *_ = sorted(
+            name for name in current if current[name].content in kept
+        )
+        # Of these two the bucket has another version now.
+        attack.bucket.replace(replaced)
+        attack.bucket.touch(touched)
     if "{gone}" in moment.lock:
         places["gone"] = attack.random.choice(sorted(sight.names & current.keys()))
         attack.bucket.delete(places["gone"])

@@ -1,8 +1,8 @@
-"""The flow without Prefect's engine, in a process of its own, to be killed.
+"""The flow in a process of its own, to be killed: with Prefect's engine, or without it.
 
-What runs is the flow's own function, so the order of the steps is the flow's. Each task is its
-plain function, begun again by the task's own rules, only sooner. What would go to Prefect's server
-goes elsewhere: logs into a file, artifacts nowhere.
+Without it, what runs is the flow's own function, so the order of the steps is the flow's. Each task
+is its plain function, begun again by the task's own rules, only sooner. What would go to Prefect's
+server goes elsewhere: logs into a file, artifacts nowhere.
 
 Processes are forked from one that has imported everything: a start takes milliseconds.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from prefect import Task
+from prefect import Flow, Task
 from prefect.client.schemas.objects import State, StateType
 from prefect.logging import get_run_logger
 
@@ -27,9 +27,6 @@ from tasks.core.errors import BirdwalkError
 
 HASTE = 0.25
 """Share of a task's delays between its attempts: our Postgres is back within a second or two."""
-
-NOWHERE = "http://127.0.0.1:9/api"
-"""Where Prefect's server is not: what would still ask it fails, and does not start one."""
 
 FLOW_RUN = UUID(int=0)
 
@@ -40,19 +37,30 @@ _processes.set_forkserver_preload(["pytest", "tests.support.driver", "flows.embe
 def start_driver(
     parameters: Mapping[str, object], environment: Mapping[str, str], log: Path
 ) -> "Driver":
-    """Start the flow with these parameters.
+    """Start the flow with these parameters, without Prefect's engine.
 
     It exits with 0 when the flow completed, and with 1 when it failed; its last words are in the
     log.
     """
-    return Driver(dict(parameters), dict(environment), str(log))
+    return Driver(_drive_alone, dict(parameters), dict(environment), str(log))
+
+
+def start_flow(
+    parameters: Mapping[str, object], environment: Mapping[str, str], log: Path
+) -> "Driver":
+    """Start the flow with these parameters, on the Prefect server of this process's environment.
+
+    Prefect reads its settings when it is imported: PREFECT_API_URL must be set before the first
+    start of all. As to the rest, it is as start_driver.
+    """
+    return Driver(_drive, dict(parameters), dict(environment), str(log))
 
 
 class Driver:
     """A process of the flow, as subprocess.Popen shows one."""
 
-    def __init__(self, *arguments: object) -> None:
-        self._process = _processes.Process(target=_drive, args=arguments)
+    def __init__(self, drive: Callable[..., None], *arguments: object) -> None:
+        self._process = _processes.Process(target=drive, args=arguments)
         self._process.start()
 
     def poll(self) -> int | None:
@@ -64,29 +72,35 @@ class Driver:
         self._process.kill()
 
 
+def _drive_alone(parameters: dict[str, Any], environment: dict[str, str], log: str) -> None:
+    leave_prefect_out()
+    runtime = {"PREFECT__RUNTIME__FLOW_RUN__ID": str(FLOW_RUN)}
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    _drive(parameters, {**environment, **runtime}, log)
+
+
 def _drive(parameters: dict[str, Any], environment: dict[str, str], log: str) -> None:
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.environ.update(environment)
-    os.environ["PREFECT_API_URL"] = NOWHERE
-    os.environ["PREFECT__RUNTIME__FLOW_RUN__ID"] = str(FLOW_RUN)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    flow = importlib.import_module("flows.embed_images")
-    leave_prefect_out()
+    flow = importlib.import_module("flows.embed_images").embed_images
     try:
-        asyncio.run(flow.embed_images.fn(**parameters))
+        asyncio.run(flow(**parameters))
     except BirdwalkError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         sys.exit(1)
 
 
 def leave_prefect_out() -> None:
-    """Put plain functions in the place of the tasks, and of what talks to Prefect's server."""
+    """Put plain functions in the place of flow and tasks, and of what talks to Prefect's server."""
+    importlib.import_module("flows.embed_images")
     ours = [found for name, found in sys.modules.items() if name.startswith(("flows.", "tasks."))]
     for module in ours:
         for name, value in vars(module).copy().items():
-            if isinstance(value, Task):
+            if isinstance(value, Flow):
+                setattr(module, name, value.fn)
+            elif isinstance(value, Task):
                 setattr(module, name, _patient(value))
             elif value is get_run_logger:
                 setattr(module, name, functools.partial(logging.getLogger, module.__name__))

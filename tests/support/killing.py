@@ -1,10 +1,7 @@
 """Kill a sync and its servers again and again, while its bucket changes."""
 
 import asyncio
-import os
 import random
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
@@ -21,7 +18,6 @@ from tests.support.killable import LATENCY_SECONDS, Servers, kill_all
 from tests.support.spending import Spending
 from tests.support.waiting import until
 
-ROOT = Path(__file__).parents[2]
 REQUESTS_PER_MINUTE = 2400
 DIMENSION = 128
 MOST_LOST = round(2 * REQUESTS_PER_MINUTE / 60 * LATENCY_SECONDS) + 4
@@ -47,23 +43,9 @@ class FlowProcess(Protocol):
 Start = Callable[[Mapping[str, object], Mapping[str, str], Path], FlowProcess]
 
 
-def start_program(
-    parameters: Mapping[str, object], environment: Mapping[str, str], log: Path
-) -> FlowProcess:
-    """Start `python -m flows.embed_images` as a user does."""
-    options = [
-        text
-        for name, value in parameters.items()
-        for text in (f"--{name.replace('_', '-')}", str(value))
-    ]
-    with log.open("wb") as file:
-        return subprocess.Popen(
-            [sys.executable, "-m", "flows.embed_images", *options],
-            cwd=ROOT,
-            env={**os.environ, **environment},
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
+def last_line(log: Path) -> str:
+    """Return what a program said last."""
+    return log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
 
 
 @dataclass(slots=True)
@@ -130,6 +112,19 @@ class Attack:
         self._database_killed, self._unjudged = False, True
         self._flow = self.start(self._parameters(), self._variables(), self._flow_log)
 
+    async def try_second_run(self) -> None:
+        """See that a second run ends at once, and names the first, which goes on."""
+        log = self._flow_log.with_suffix(".second.log")
+        second = self.start(self._parameters(), self._variables(), log)
+
+        async def ended() -> bool:
+            return second.poll() is not None
+
+        await until(ended, PATIENCE_SECONDS)
+        said = last_line(log)
+        if second.poll() != 1 or "IndexBusy" not in said:
+            self.faults.append(f"a second run beside run {self.runs} was not sent away: {said}")
+
     @property
     def _flow_log(self) -> Path:
         return self.servers.record.with_name(f"flow-{self.runs:03d}.log")
@@ -189,9 +184,9 @@ class Attack:
         if self._completed:
             await self._check_csv()
             return True
-        said = self._flow_log.read_text(encoding="utf-8", errors="replace").splitlines()[-1:]
+        said = last_line(self._flow_log)
         self.log.append(f"run {self.runs} ended with {status}: {said}")
-        if not (self._database_killed and any(name in line for name in EXPECTED for line in said)):
+        if not (self._database_killed and any(name in said for name in EXPECTED)):
             self.faults.append(f"run {self.runs} failed, though nobody killed it: {said}")
         return True
 

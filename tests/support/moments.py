@@ -27,6 +27,8 @@ class Moment:
             more.
         since: when to take it: before that, the run's earlier steps would wait for it.
         then: a lock of a later step, to be taken while the run waits for the first.
+        past: what the run must have behind it when it comes to this step.
+        second_run: whether to see that another run of the index is sent away meanwhile.
         statement: what stands in the statement that waits, which shows that the step is meant.
     """
 
@@ -35,6 +37,8 @@ class Moment:
     since: Since = "the start"
     statement: str = ""
     then: str = ""
+    past: Since = "the start"
+    second_run: bool = False
 
 
 def _lock(table: str, mode: str = "SHARE") -> str:
@@ -47,7 +51,7 @@ REFUSALS = "birdwalk.refusals"
 MOMENTS = (
     Moment("list", _lock(OBJECTS), statement="DELETE FROM birdwalk.objects"),
     Moment("create table", _lock(REGISTRY), statement="INSERT INTO birdwalk.spaces"),
-    Moment("plan", _lock(PENDING), statement="DELETE FROM birdwalk.pending"),
+    Moment("plan", _lock(PENDING), statement="DELETE FROM birdwalk.pending", second_run=True),
     Moment("reuse", _lock(REFUSALS), statement="birdwalk.refusals"),
     Moment("embed", since="the calls"),
     Moment(
@@ -64,6 +68,7 @@ MOMENTS = (
         "remove gone",
         "SELECT FROM {space} WHERE image_id = '{gone}' FOR UPDATE",
         statement="DELETE FROM",
+        past="the CSV",
     ),
     Moment("build index", _lock("{space}", "SHARE UPDATE EXCLUSIVE"), "the CSV", "VACUUM"),
     Moment("verify", _lock(REGISTRY), "the CSV", "UPDATE birdwalk.spaces"),
