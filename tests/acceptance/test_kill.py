@@ -9,26 +9,38 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from prefect.client.orchestration import PrefectClient
+from prefect.states import Crashed
 
 from deployments.local.addresses import PROJECT
 from deployments.local.stack import Stack
 from tasks.core.settings import Settings
+from tests.acceptance.programs import Program
 from tests.support.assessing import Model
 from tests.support.attacks import POWER, kill_at_random, kill_in
 from tests.support.buckets import LocalBucket
 from tests.support.changing import ChangingBucket
-from tests.support.databases import fetch, fresh_database, secret
+from tests.support.databases import fetch, fetchval, fresh_database, secret
 from tests.support.driver import start_driver
-from tests.support.killable import Servers, killable_servers, open_to_others
-from tests.support.killing import DIMENSION, MOST_LOST, Attack
+from tests.support.killable import (
+    Servers,
+    descendants,
+    kill_all,
+    killable_servers,
+    open_to_others,
+)
+from tests.support.killing import DIMENSION, LATENCY_SECONDS, MOST_LOST, Attack
+from tests.support.model_server import ModelServer
 from tests.support.moments import MOMENTS, PUBLISH
 from tests.support.spending import Spending
+from tests.support.waiting import until
 
 SEED = 20261123
 KILLS = 5
 IMAGES = 100
 BATCH_SIZE = 10
 LONGEST_SECONDS = 1.0
+WORKERS_IMAGES = 60
 
 TARGETS = {
     "reuse": ("postgres",),
@@ -99,3 +111,43 @@ async def test_a_kill_in_any_step_loses_doubles_and_repays_nothing(attack: Attac
     await attack.finish()
     assert await fetch(url, shown) == [(256,)]
     assert attack.faults == [], attack.story()
+
+
+async def test_what_a_flow_killed_with_its_worker_had_paid_for_is_recovered(
+    worker_stack: Stack,
+    prefect_client: PrefectClient,
+    bucket: LocalBucket,
+    model_server: ModelServer,
+) -> None:
+    bucket.put_pictures(WORKERS_IMAGES)
+    await model_server.configure(instant=True, latency_seconds=LATENCY_SECONDS)
+    asked = {"bucket": bucket.name, "index": "worked", "batch_size": 10, "requests_per_minute": 900}
+    by_hand = await prefect_client.read_deployment_by_name("embed-images/embed-images")
+    run = await prefect_client.create_flow_run_from_deployment(by_hand.id, parameters=asked)
+
+    async def some_are_embedded() -> bool:
+        return await model_server.answers() >= WORKERS_IMAGES / 3
+
+    await until(some_are_embedded, 150)
+    assert worker_stack.supervisor is not None
+    worker = worker_stack.supervisor.processes["worker"]
+    flows = await descendants([worker.identity.pid])
+    assert flows, "the worker ran no flow"
+    await worker_stack.kill("worker")
+    kill_all(flows)
+    in_flight = (await model_server.statistics()).most_in_flight
+    before = await model_server.answers()
+    assert before < WORKERS_IMAGES
+    # As the automation for lost heartbeats does: nobody is left to say so.
+    await prefect_client.set_flow_run_state(run.id, Crashed(), force=True)
+    await worker_stack.restart("worker")
+
+    program = Program("flows.embed_images", worker_stack.addresses.environment())
+    options = (f"--{name.replace('_', '-')}={value}" for name, value in asked.items())
+    finished = await program.run(*options)
+    assert finished.status == 0, finished.err
+    assert WORKERS_IMAGES <= await model_server.answers() <= WORKERS_IMAGES + in_flight
+    url = worker_stack.addresses.database_url
+    assert await fetchval(url, "SELECT count(*) FROM worked") == WORKERS_IMAGES
+    runs = "SELECT verdict, message FROM birdwalk.runs WHERE index_name = 'worked' ORDER BY run_id"
+    assert await fetch(url, runs) == [("failed", "killed"), ("completed", "")]
