@@ -23,13 +23,14 @@ from tests.support.changing import ChangingBucket
 from tests.support.databases import fetch, fetchval, fresh_database, secret
 from tests.support.driver import start_driver
 from tests.support.killable import (
+    LATENCY_SECONDS,
     Servers,
     descendants,
     kill_all,
     killable_servers,
     open_to_others,
 )
-from tests.support.killing import DIMENSION, LATENCY_SECONDS, MOST_LOST, Attack
+from tests.support.killing import DIMENSION, MOST_LOST, Attack
 from tests.support.model_server import ModelServer
 from tests.support.moments import MOMENTS, PUBLISH
 from tests.support.spending import Spending
