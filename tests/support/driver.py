@@ -57,7 +57,7 @@ def start_flow(
 
 
 class Driver:
-    """A process of the flow, as subprocess.Popen shows one."""
+    """A process of the flow."""
 
     def __init__(self, drive: Callable[..., None], *arguments: object) -> None:
         self._process = _processes.Process(target=drive, args=arguments)

@@ -47,15 +47,15 @@ class Servers:
         in_memory = "memory" in self.running["storage"].program.command
         return tuple(name for name in self.running if name != "storage" or not in_memory)
 
-    async def kill(self, names: Collection[str]) -> None:
-        """End some at once with all their children, as kill -9 of each of them does."""
+    async def processes(self, names: Collection[str]) -> list[int]:
+        """Return all processes of some: themselves, and those that they started."""
         mains = [self.running[name].identity.pid for name in names]
-        kill_all([*mains, *await descendants(mains)])
-        for name in names:
-            await self.running[name].kill()
+        return [*mains, *await descendants(mains)]
 
     async def restart(self, names: Collection[str]) -> None:
         """Start those again that were killed, at the same addresses."""
+        for name in names:
+            await self.running[name].wait()
         for name in names:
             program = self.running[name].program
             if name == "storage":

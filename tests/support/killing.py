@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from deployments.local import postgres
 from tasks.core.postgres import open_database
 from tests.support.assessing import Model, Sight, compare, compare_csv, look, parts_of
 from tests.support.changing import ChangingBucket
 from tests.support.databases import fetchval
+from tests.support.driver import Driver
 from tests.support.killable import LATENCY_SECONDS, Servers, kill_all
 from tests.support.spending import Spending
 from tests.support.waiting import until
@@ -30,17 +30,7 @@ PATIENCE_SECONDS = 240.0
 MOST_RUNS_TO_QUIET = 4
 
 
-class FlowProcess(Protocol):
-    """A process of the flow: what subprocess.Popen can do."""
-
-    def poll(self) -> int | None:
-        """Return its exit status, or None while it runs."""
-
-    def kill(self) -> None:
-        """End it at once."""
-
-
-Start = Callable[[Mapping[str, object], Mapping[str, str], Path], FlowProcess]
+Start = Callable[[Mapping[str, object], Mapping[str, str], Path], Driver]
 
 
 def last_line(log: Path) -> str:
@@ -73,7 +63,7 @@ class Attack:
     faults: list[str] = field(default_factory=list)
     kills: Counter[str] = field(default_factory=Counter)
     runs: int = 0
-    _flow: FlowProcess | None = None
+    _flow: Driver | None = None
     _started_at: float = 0.0
     _began_at: dict[Path, float] = field(default_factory=dict)
     _database_killed: bool = False
@@ -222,13 +212,13 @@ class Attack:
     async def kill(self, targets: Collection[str], backend: int | None = None) -> None:
         """Kill the flow and servers at once, by their names; and one backend of Postgres."""
         names = [name for name in targets if name in self.servers.running]
+        doomed = await self.servers.processes(names)
+        if backend is not None:
+            doomed.append(backend)
         kept = self.parts()
         if "flow" in targets:
             self._flow_process.kill()
-        if backend is not None:
-            kill_all([backend])
-        if names:
-            await self.servers.kill(names)
+        kill_all(doomed)
         self._database_killed |= backend is not None or "postgres" in targets
         self.kills.update([*targets, *(["backend"] if backend is not None else [])])
         if "flow" in targets:
@@ -250,6 +240,6 @@ class Attack:
         self._flow, self._completed = None, False
 
     @property
-    def _flow_process(self) -> FlowProcess:
+    def _flow_process(self) -> Driver:
         assert self._flow is not None
         return self._flow
