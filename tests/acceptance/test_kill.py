@@ -1,5 +1,6 @@
 """Killed at any instant, the next run finishes the work: nothing lost, doubled, stale or repaid."""
 
+import asyncio
 import random
 import secrets
 import tempfile
@@ -12,8 +13,12 @@ import pytest_asyncio
 from prefect.client.orchestration import PrefectClient
 from prefect.states import Crashed
 
+from deployments.local import postgres
 from deployments.local.addresses import PROJECT
 from deployments.local.stack import Stack
+from tasks.core import hnsw
+from tasks.core.errors import DatabaseUnavailable
+from tasks.core.run import open_run
 from tasks.core.settings import Settings
 from tests.acceptance.programs import Program
 from tests.support.assessing import Model
@@ -34,6 +39,8 @@ from tests.support.killing import DIMENSION, MOST_LOST, Attack
 from tests.support.model_server import ModelServer
 from tests.support.moments import MOMENTS, PUBLISH
 from tests.support.spending import Spending
+from tests.support.sync import options
+from tests.support.vectors import clustered, fill_space
 from tests.support.waiting import until
 
 SEED = 20261123
@@ -42,6 +49,11 @@ IMAGES = 100
 BATCH_SIZE = 10
 LONGEST_SECONDS = 1.0
 WORKERS_IMAGES = 60
+INDEXED_ROWS = 5_000
+INDEXES = """
+SELECT relname, indisvalid FROM pg_index
+JOIN pg_class ON pg_class.oid = indexrelid AND relname LIKE '%hnsw%'
+"""
 
 TARGETS = {
     "reuse": ("postgres",),
@@ -112,6 +124,30 @@ async def test_a_kill_in_any_step_loses_doubles_and_repays_nothing(attack: Attac
     await attack.finish()
     assert await fetch(url, shown) == [(256,)]
     assert attack.faults == [], attack.story()
+
+
+async def test_an_index_whose_building_was_killed_is_built_by_the_next_attempt(
+    attack: Attack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hnsw, "ROWS_THAT_PAY", INDEXED_ROWS)
+    url, settings = attack.servers.database_url, attack.servers.settings
+    async with open_run(options(attack.bucket.bucket.name), settings, "test") as run:
+        await fill_space(run, clustered(INDEXED_ROWS, DIMENSION))
+        building = asyncio.create_task(hnsw.build_index(run))
+        builders = "SELECT pid FROM pg_stat_progress_create_index WHERE tuples_done > 0"
+
+        async def at_work() -> bool:
+            assert not building.done(), "it was built before it could be killed"
+            return bool(await fetch(url, builders))
+
+        await until(at_work)
+        kill_all([await fetchval(url, builders)])
+        with pytest.raises(DatabaseUnavailable):
+            await building
+        await until(lambda: postgres.answers(url))
+        assert await fetch(url, INDEXES) == []
+        assert (await hnsw.build_index(run)).built
+    assert await fetch(url, INDEXES) == [("space_1_hnsw", True)]
 
 
 async def test_what_a_flow_killed_with_its_worker_had_paid_for_is_recovered(
