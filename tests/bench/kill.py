@@ -38,7 +38,7 @@ LOADING_ATTEMPTS = 6
 """Its loading keeps a server on a busy machine from answering in time."""
 
 TARGETS = (("flow",), ("backend",), ("postgres",), POWER)
-"""What is killed in the steps, in turns; calls under way are another thing than a step."""
+"""What is killed in the steps, in turns."""
 
 
 async def measure(session: Session) -> list[Figure]:
@@ -79,7 +79,8 @@ async def _load_model(session: Session) -> None:
 async def _kill_in_steps(attack: Attack) -> None:
     await attack.open(IMAGES_FOR_STEPS)
     for turn, moment in enumerate(MOMENTS):
-        targets = TARGETS[turn % len(TARGETS)] if moment.lock else ("vertex",)
+        # The flow, where the next step needs what a dead run left.
+        targets = TARGETS[turn % len(TARGETS)] if moment.lock else ("flow",)
         await kill_in(attack, moment, targets)
     await attack.finish()
     await attack.change_dimension(2 * DIMENSION)
@@ -113,7 +114,8 @@ async def _attack(session: Session, servers: Servers) -> AsyncIterator[Attack]:
         finally:
             await attack.close()
             if attack.faults:
-                print(f"seed {SEED}", attack.story(), sep="\n")
+                print(attack.story())
+            print(f"seed {SEED}: {attack.runs} runs, killed: {dict(attack.kills)}", flush=True)
 
 
 def _figures(attack: Attack, when: str) -> list[Figure]:
