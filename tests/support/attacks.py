@@ -21,8 +21,8 @@ IMAGES_ADDED = 8
 SPACE = "SELECT max(space_id) FROM birdwalk.spaces"
 BUSY_SECONDS = 0.1
 
-ANSWERS_KEPT = 8
-"""Before a kill among calls: the next run is to find some of them in parts."""
+ANSWERS_KEPT = 16
+"""Before a kill among calls: more than may be lost, and the next run is to find the others."""
 
 
 async def kill_at_random(attack: Attack, kills: int, longest: float) -> None:
