@@ -177,11 +177,10 @@ async def test_what_a_flow_killed_with_its_worker_had_paid_for_is_recovered(
     assert before < WORKERS_IMAGES
     # As the automation for lost heartbeats does: nobody is left to say so.
     await prefect_client.set_flow_run_state(run.id, Crashed(), force=True)
-    await worker_stack.restart("worker")
 
     program = Program("flows.embed_images", worker_stack.addresses.environment())
-    options = (f"--{name.replace('_', '-')}={value}" for name, value in asked.items())
-    finished = await program.run(*options)
+    options_asked = (f"--{name.replace('_', '-')}={value}" for name, value in asked.items())
+    finished, _ = await asyncio.gather(program.run(*options_asked), worker_stack.restart("worker"))
     assert finished.status == 0, finished.err
     assert WORKERS_IMAGES <= await model_server.answers() <= WORKERS_IMAGES + in_flight
     url = worker_stack.addresses.database_url
