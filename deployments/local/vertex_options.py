@@ -34,6 +34,8 @@ class ModelServerOptions:
         denied: answer every call with PERMISSION_DENIED.
         instant: answer with a unit vector drawn from the hash of the uri, bytes or text: nothing
             is fetched and no model is run. For measuring everything else.
+        record: file to which each answer about a picture is added before it leaves
+            (vertex_record.py); None keeps no record.
     """
 
     requests_per_minute: float | None = None
@@ -45,6 +47,7 @@ class ModelServerOptions:
     seed: int = 0
     denied: bool = False
     instant: bool = False
+    record: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.
@@ -94,7 +97,7 @@ def command_line(options: ModelServerOptions) -> tuple[str, ...]:
     """Return the arguments that give a new server these options; defaults are left out."""
     default = ModelServerOptions()
     arguments: list[str] = []
-    for name in ("requests_per_minute", "latency_seconds", "latency_distribution"):
+    for name in ("requests_per_minute", "latency_seconds", "latency_distribution", "record"):
         if getattr(options, name) != getattr(default, name):
             arguments += [_flag(name), str(getattr(options, name))]
     for name in ("latency_sigma", "seed"):
@@ -144,6 +147,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> Arguments:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--denied", action="store_true")
     parser.add_argument("--instant", action="store_true")
+    parser.add_argument("--record", metavar="FILE")
     values: dict[str, Any] = vars(parser.parse_args(arguments))
     port, storage_endpoint = values.pop("port"), values.pop("storage_endpoint")
     values["error_rates"] = dict(values.pop("error"))

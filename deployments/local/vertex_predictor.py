@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import quote
 
@@ -10,11 +11,20 @@ import urllib3
 from deployments.local.model import EmbeddingModel, processor_count
 from deployments.local.model_images import MAXIMUM_BYTES, UnreadableImage, check_size
 from deployments.local.vertex_errors import invalid_image, missing_image, storage_unavailable
+from deployments.local.vertex_record import content_of
 from deployments.local.vertex_wire import PredictionRequest, build_response
 
 FETCH_TIMEOUT_SECONDS = 5.0
 # One picture fetches while the others keep every processor busy.
 EXTRA_WORKERS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A PredictResponse, and the md5 of the picture it is about; None where there is none."""
+
+    response: bytes
+    content: str | None
 
 
 class Predictor:
@@ -39,8 +49,8 @@ class Predictor:
             maxsize=workers, timeout=FETCH_TIMEOUT_SECONDS, retries=False
         )
 
-    async def predict(self, request: PredictionRequest) -> bytes:
-        """Return the PredictResponse to a request.
+    async def predict(self, request: PredictionRequest) -> Prediction:
+        """Return the answer to a request.
 
         Raises:
             PredictionFault: what Google answers when the picture is missing or unreadable.
@@ -53,7 +63,7 @@ class Predictor:
         self._workers.shutdown(cancel_futures=True)
         self._http.clear()
 
-    def _predict(self, request: PredictionRequest) -> bytes:
+    def _predict(self, request: PredictionRequest) -> Prediction:
         image = text = None
         try:
             data = self._fetch(request) if request.data is None else request.data
@@ -63,7 +73,8 @@ class Predictor:
             raise invalid_image(str(error)) from error
         if request.text is not None:
             text = self._model.embed_text(request.text, request.dimension)
-        return build_response(image, text)
+        content = None if data is None else content_of(data)
+        return Prediction(build_response(image, text), content)
 
     def _fetch(self, request: PredictionRequest) -> bytes | None:
         if request.bucket is None or request.name is None:

@@ -22,6 +22,7 @@ from deployments.local.processes import Program
 from deployments.local.vertex_errors import PredictionFault, internal_error
 from deployments.local.vertex_instant import instant_response
 from deployments.local.vertex_options import ModelServerOptions, command_line, parse_arguments
+from deployments.local.vertex_record import record_answer
 from deployments.local.vertex_statistics import SERVICE as STATISTICS_SERVICE
 from deployments.local.vertex_statistics import CallCounter, is_answering, statistics_json
 from deployments.local.vertex_traffic import Traffic
@@ -126,7 +127,7 @@ class VertexServer:
         return response
 
     async def _answer(self, data: bytes) -> bytes:
-        traffic, instant = self._traffic, self._options.instant
+        traffic, instant, record = self._traffic, self._options.instant, self._options.record
         message = decode_request(data)
         traffic.admit(message.endpoint)
         self._counter.accept()
@@ -134,8 +135,13 @@ class VertexServer:
         request = parse_request(message)
         traffic.fail(by_uri=request.uri is not None, name=request.name)
         if instant or self._predictor is None:
-            return instant_response(request)
-        return await self._predictor.predict(request)
+            response, content = instant_response(request), None
+        else:
+            prediction = await self._predictor.predict(request)
+            response, content = prediction.response, prediction.content
+        if record is not None and (request.uri or request.data is not None):
+            record_answer(record, request.uri, content)
+        return response
 
     async def _read(self, _data: bytes, _context: Any) -> bytes:
         return statistics_json(self._counter.read())

@@ -195,9 +195,10 @@ async def open_run(
         except BaseException as error:
             await _finish(run, *_verdict_of(error))
             raise
-        await _finish(run, "completed", "")
-        # Every row is in the table and in the CSV: the parts have served.
+        # Every row is in the table and in the CSV: the parts have served. No later run looks for
+        # those of a completed one.
         shutil.rmtree(run.directory / "parts", ignore_errors=True)
+        await _finish(run, "completed", "")
         if run.csv.exists():
             _point_latest(run.directory)
 

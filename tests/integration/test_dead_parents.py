@@ -11,9 +11,8 @@ from pathlib import Path
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket
 from tests.support.databases import fetchval
-from tests.support.driver import STOPPED
 from tests.support.model_server import ModelServer
-from tests.support.sharded import variables
+from tests.support.sharded import STOPPED, variables
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]

@@ -5,14 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pytest_asyncio
+from google.api_core.exceptions import GoogleAPICallError
 from numpy.typing import NDArray
 
 from deployments.local.model import EmbeddingModel
 from deployments.local.samples import ensure_samples, list_samples
 from deployments.local.vertex_options import ModelServerOptions
+from deployments.local.vertex_record import content_of, read_record
 from tests.integration.vertex_client import MODEL, Vertex, image_at, image_of, serve
 
 PLANE = "planes/airplane.png"
+RECORD = "answers.jsonl"
 ODD_NAME = "100% 'old' + new?#, ✈.png"
 
 
@@ -26,7 +29,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def vertex(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Vertex]:
     state = tmp_path_factory.mktemp("state")
-    async with serve(pictures, state, ModelServerOptions()) as vertex:
+    options = ModelServerOptions(record=str(state / RECORD))
+    async with serve(pictures, state, options) as vertex:
         yield vertex
 
 
@@ -58,6 +62,23 @@ async def test_an_image_has_one_vector_by_uri_by_bytes_and_in_a_plain_loop(
     (in_a_loop,) = EmbeddingModel(threads=None).embed_files([pictures / PLANE], 128)
     assert np.array_equal(by_uri, by_bytes)
     assert np.allclose(by_uri, in_a_loop, atol=1e-5)
+
+
+async def test_each_answer_about_a_picture_is_on_the_record_when_it_arrives(
+    vertex: Vertex, pictures: Path
+) -> None:
+    record = vertex.process.program.log.with_name(RECORD)
+    before = len(read_record(record))
+    data = (pictures / PLANE).read_bytes()
+    await vertex.embed(PLANE)
+    await vertex.predict(image_of(data))
+    await vertex.embed_text("no picture")
+    with pytest.raises(GoogleAPICallError):
+        await vertex.embed("not/there.png")
+    by_uri, by_bytes = read_record(record)[before:]
+    assert (by_uri.uri, by_bytes.uri) == (f"gs://birdwalk/{PLANE}", None)
+    assert by_uri.content == by_bytes.content == content_of(data)
+    assert by_uri.at <= by_bytes.at
 
 
 async def test_any_object_name_is_fetched(vertex: Vertex) -> None:

@@ -1,70 +1,135 @@
-"""A sync in a process of its own, to be killed: the flow's steps, without Prefect.
+"""The flow in a process of its own, to be killed: with Prefect's engine, or without it.
 
-    python -m tests.support.driver BUCKET REQUESTS_PER_MINUTE BATCH_SIZE
+Without it, what runs is the flow's own function, so the order of the steps is the flow's. Each task
+is its plain function, begun again by the task's own rules, only sooner. What would go to Prefect's
+server goes elsewhere: logs into a file, artifacts nowhere.
 
-As the flow, it has three batches in flight and repeats a step for which Postgres was away. Exits
-with 3 and says why when birdwalk stops it.
+Processes are forked from one that has imported everything: a start takes milliseconds.
 """
 
 import asyncio
+import functools
+import importlib
+import logging
+import multiprocessing
+import os
 import sys
-import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID
 
-from tasks.core import csvreport, embedding, loading, pending, reconcile, refusals, shards
-from tasks.core.concurrency import BATCHES_IN_FLIGHT, for_each
-from tasks.core.errors import BirdwalkError, DatabaseUnavailable
-from tasks.core.run import Run, open_run
-from tasks.core.settings import Settings
-from tasks.core.types import Batch, BatchReport, SyncPlan
-from tests.support.sync import finish, options, prepare
+from prefect import Flow, Task
+from prefect.client.schemas.objects import State, StateType
+from prefect.logging import get_run_logger
 
-STOPPED = 3
-SECONDS_WITHOUT_DATABASE = 20.0
+from tasks.core.errors import BirdwalkError
 
-Result = TypeVar("Result")
+HASTE = 0.25
+"""Share of a task's delays between its attempts: our Postgres is back within a second or two."""
 
+FLOW_RUN = UUID(int=0)
 
-async def patiently(step: Callable[[], Awaitable[Result]]) -> Result:
-    """Return what a step does, begun again where Postgres was away, as Prefect does."""
-    deadline = time.monotonic() + SECONDS_WITHOUT_DATABASE
-    while True:
-        try:
-            return await step()
-        except DatabaseUnavailable:
-            if time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(0.5)
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload(["pytest", "tests.support.driver", "flows.embed_images"])
 
 
-async def drive(bucket: str, requests_per_minute: int, batch_size: int) -> None:
-    """Make the index equal the bucket."""
-    asked = options(bucket, requests_per_minute=requests_per_minute, batch_size=batch_size)
-    async with open_run(asked, Settings(), "run driver") as run:
-        made = await patiently(lambda: prepare(run))
-        await patiently(lambda: reconcile.reuse_vectors(run, made))
-        await _embed(run, made)
-        await patiently(lambda: csvreport.write_csv(run))
-        await patiently(lambda: reconcile.reuse_vectors(run, made))
-        refusals.refuse_too_many(run, await patiently(lambda: refusals.list_refusals(run)))
-        pending.refuse_too_many_pending(run, await patiently(lambda: pending.list_pending(run)))
-        await patiently(lambda: reconcile.remove_gone(run, made))
-        await patiently(lambda: finish(run))
+def start_driver(
+    parameters: Mapping[str, object], environment: Mapping[str, str], log: Path
+) -> "Driver":
+    """Start the flow with these parameters, without Prefect's engine.
+
+    It exits with 0 when the flow completed, and with 1 when it failed; its last words are in the
+    log.
+    """
+    return Driver(_drive_alone, dict(parameters), dict(environment), str(log))
 
 
-async def _embed(run: Run, made: SyncPlan) -> None:
-    async def embed_and_insert(batch: Batch) -> BatchReport:
-        report = await patiently(lambda: embedding.embed_batch(run, batch.number))
-        return await patiently(lambda: loading.insert_batch(run, report))
+def start_flow(
+    parameters: Mapping[str, object], environment: Mapping[str, str], log: Path
+) -> "Driver":
+    """Start the flow with these parameters, on the Prefect server of this process's environment.
 
-    batches = await patiently(lambda: shards.unfinished_batches(run, made))
-    await for_each(batches, embed_and_insert, BATCHES_IN_FLIGHT)
+    Prefect reads its settings when it is imported: PREFECT_API_URL must be set before the first
+    start of all. As to the rest, it is as start_driver.
+    """
+    return Driver(_drive, dict(parameters), dict(environment), str(log))
 
 
-if __name__ == "__main__":
+class Driver:
+    """A process of the flow."""
+
+    def __init__(self, drive: Callable[..., None], *arguments: object) -> None:
+        self._process = _processes.Process(target=drive, args=arguments)
+        self._process.start()
+
+    def poll(self) -> int | None:
+        """Return its exit status, or None while it runs."""
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+
+
+def _drive_alone(parameters: dict[str, Any], environment: dict[str, str], log: str) -> None:
+    leave_prefect_out()
+    runtime = {"PREFECT__RUNTIME__FLOW_RUN__ID": str(FLOW_RUN)}
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    _drive(parameters, {**environment, **runtime}, log)
+
+
+def _drive(parameters: dict[str, Any], environment: dict[str, str], log: str) -> None:
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.environ.update(environment)
+    flow = importlib.import_module("flows.embed_images").embed_images
     try:
-        asyncio.run(drive(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+        asyncio.run(flow(**parameters))
     except BirdwalkError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        sys.exit(STOPPED)
+        sys.exit(1)
+
+
+def leave_prefect_out() -> None:
+    """Put plain functions in the place of flow and tasks, and of what talks to Prefect's server."""
+    importlib.import_module("flows.embed_images")
+    ours = [found for name, found in sys.modules.items() if name.startswith(("flows.", "tasks."))]
+    for module in ours:
+        for name, value in vars(module).copy().items():
+            if isinstance(value, Flow):
+                setattr(module, name, value.fn)
+            elif isinstance(value, Task):
+                setattr(module, name, _patient(value))
+            elif value is get_run_logger:
+                setattr(module, name, functools.partial(logging.getLogger, module.__name__))
+            elif getattr(value, "__module__", None) == "prefect.artifacts":
+                setattr(module, name, _leave_no_artifact)
+
+
+def _patient(task: Task[..., Any]) -> Callable[..., Awaitable[Any]]:
+    """Return a task's function, begun again as often as Prefect would."""
+    delays = task.retry_delay_seconds
+    worth_it = task.retry_condition_fn
+    assert isinstance(delays, list)
+    assert worth_it is not None
+
+    @functools.wraps(task.fn)
+    async def attempt(*arguments: Any, **named: Any) -> Any:
+        for delay in delays[: task.retries]:
+            try:
+                return await task.fn(*arguments, **named)
+            except Exception as error:
+                failed: State[Any] = State(type=StateType.FAILED, data=error)
+                if not await worth_it(task, None, failed):  # type: ignore[arg-type, misc]  # as ours
+                    raise
+                logging.getLogger(__name__).warning("%s failed: %s", task.name, error)
+            await asyncio.sleep(delay * HASTE)
+        return await task.fn(*arguments, **named)
+
+    return attempt
+
+
+async def _leave_no_artifact(*_arguments: Any, **_named: Any) -> UUID:
+    return FLOW_RUN

@@ -17,8 +17,9 @@ from tasks.core.loading import insert_batch
 from tasks.core.run import attach_run, open_run
 from tasks.core.settings import Settings
 from tasks.core.shards import batches_of_shard
-from tests.support.driver import STOPPED
 from tests.support.sync import options, prepare
+
+STOPPED = 3
 
 
 def variables(settings: Settings) -> dict[str, str]:

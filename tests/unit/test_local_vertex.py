@@ -26,6 +26,7 @@ EVERYTHING = ModelServerOptions(
     seed=7,
     denied=True,
     instant=True,
+    record="answers.jsonl",
 )
 
 
