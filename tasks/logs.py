@@ -6,6 +6,8 @@ the one sentence that matters. Errors we did not expect keep theirs.
 
 import logging
 
+from prefect.context import FlowRunContext, TaskRunContext
+
 from tasks.core.errors import BirdwalkError
 
 
@@ -24,6 +26,15 @@ def shorten_our_errors() -> None:
             logger.addFilter(_WithoutOurTracebacks())
 
 
+class _ToTheRun(logging.Handler):
+    """Passes on to the handlers of runs, while a run is under way: Prefect's know of no other."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if TaskRunContext.get() or FlowRunContext.get():
+            for handler in logging.getLogger("prefect.task_runs").handlers:
+                handler.handle(record)
+
+
 def show_details() -> None:
     """Send what the core says at DEBUG to the run's log too, where PREFECT_LOGGING_LEVEL is DEBUG.
 
@@ -31,6 +42,5 @@ def show_details() -> None:
     """
     core, runs = logging.getLogger("tasks.core"), logging.getLogger("prefect.task_runs")
     core.setLevel(runs.getEffectiveLevel())
-    for handler in runs.handlers:
-        if handler not in core.handlers:
-            core.addHandler(handler)
+    if not any(isinstance(handler, _ToTheRun) for handler in core.handlers):
+        core.addHandler(_ToTheRun())

@@ -78,6 +78,8 @@ def test_a_writer_that_is_killed_gives_the_part_free(tmp_path: Path) -> None:
 def test_where_nothing_can_be_locked_the_log_says_so(
     lacks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("WARNING", csvfile.__name__)
+
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 

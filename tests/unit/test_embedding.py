@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
@@ -73,6 +74,20 @@ class Ledger:
     transaction = connection
 
 
+class Storage:
+    """A bucket of the names and generations that it is given."""
+
+    def __init__(self, **generations: int) -> None:
+        self.generations = generations
+
+    def bucket(self, _: str) -> "Storage":
+        return self
+
+    def get_blob(self, name: str) -> Any:
+        generation = self.generations.get(name)
+        return None if generation is None else SimpleNamespace(generation=generation)
+
+
 Start = Callable[..., tuple[BatchEmbedder, Model, Ledger]]
 
 
@@ -83,7 +98,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     writers: list[PartWriter] = []
 
     def open_batch(
-        script: dict[str, list[Exception]], budget: float = 60.0
+        script: dict[str, list[Exception]], budget: float = 60.0, **generations: int
     ) -> tuple[BatchEmbedder, Model, Ledger]:
         model, ledger = Model(script), Ledger()
         run = Run(
@@ -92,7 +107,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
             settings=Settings(image_time_budget_seconds=budget, data_directory=tmp_path),
             database=cast("Any", ledger),
             hold=cast("Any", None),
-            clients=Clients(cast("Any", model), None),
+            clients=Clients(cast("Any", model), Storage(**generations)),
             limiter=Limiter(10_000_000),
         )
         writers.append(PartWriter(run.part(1), 2))
@@ -200,6 +215,14 @@ async def test_a_vanished_image_leaves_the_listing(start: Start) -> None:
     assert kept(batch) == {"b"}
     assert batch.tally.gone == 1
     assert ledger.statements == [(sql("delete_gone_object"), (1, "a"))]
+
+
+async def test_an_image_that_has_a_new_version_is_left_and_not_gone(start: Start) -> None:
+    batch, _, ledger = start({"a": [ImageGone("gone")]}, a=18)
+    await batch.embed_all(images("a", "b"))
+    assert kept(batch) == {"b"}
+    assert (batch.tally.gone, batch.tally.pending) == (0, 1)
+    assert sql("delete_gone_object") not in [statement for statement, _ in ledger.statements]
 
 
 async def test_a_systemic_failure_stops_the_batch_and_keeps_what_is_finished(

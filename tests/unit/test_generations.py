@@ -14,7 +14,6 @@ class Listed:
 
     pages: Any
     next_page_token: str | None
-    item_to_value: Any = None
 
 
 @dataclass
@@ -33,8 +32,9 @@ class Bucket:
         names = sorted(name for name in self.objects if name >= start_offset)
         shown = names[: min(page_size, self.page)]
         items = [{"name": name, "generation": str(self.objects[name])} for name in shown]
-        pages: list[list[Any]] = [*([] for _ in range(self.empty_pages)), items]
-        return Listed(iter(pages), "more" if len(names) > len(shown) else None)
+        raw: list[dict[str, Any]] = [*({} for _ in range(self.empty_pages)), {"items": items}]
+        pages = (SimpleNamespace(raw_page=page) for page in raw)
+        return Listed(pages, "more" if len(names) > len(shown) else None)
 
     def bucket(self, _: str) -> "Bucket":
         return self
