@@ -152,11 +152,11 @@ async def _compare(bare: Bare, gallery: Gallery, index: str) -> list[Figure]:
     whole = await _p95(gallery.whole_page, range(PAGES), at_once=1)
     return [
         Figure("first page: its 100 names", page, bare_page, "bare SQL", "ms", BAR),
-        Figure("a thumbnail, not made yet", cold, warm, "made before", "ms", BAR),
+        Figure("a thumbnail, not made yet", cold, warm, "made before", "ms"),
         Figure("click to 48 neighbours", nearest, bare_nearest, "bare SQL", "ms", BAR),
         Figure(
             f"first page with its 100 thumbnails, one visitor, p95 of {PAGES}",
-            *(whole, 101 * warm / AT_ONCE, "101 thumbnails at the pace above", "ms"),
+            *(whole, 101 * warm / AT_ONCE, "101 thumbnails at the pace above", "ms", BAR),
         ),
     ]
 
