@@ -1,10 +1,13 @@
 """Who is let into the gallery, and what every answer tells a browser."""
 
+import socket
+
 import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from deployments.gallery.__main__ import bind
 from deployments.gallery.guard import COOKIE, Guard, is_loopback, refuse_open_door
 from tasks.core.errors import InvalidInput
 
@@ -161,6 +164,14 @@ def test_another_address_than_loopback_needs_a_token(host: str, *, loopback: boo
     else:
         with pytest.raises(InvalidInput, match=r"needs a token\. Set BIRDWALK_GALLERY_TOKEN"):
             refuse_open_door(host, None)
+
+
+def test_answers_do_not_wait_for_acknowledgements_and_a_taken_port_is_said_to_be() -> None:
+    with bind("127.0.0.1", 0) as listening:
+        assert listening.proto == socket.IPPROTO_TCP
+        port = listening.getsockname()[1]
+        with pytest.raises(InvalidInput, match=rf"at 127\.0\.0\.1, port {port}: .*in use"):
+            bind("127.0.0.1", port)
 
 
 def test_a_token_that_could_be_guessed_is_refused() -> None:
