@@ -83,7 +83,7 @@ async def kill_in(attack: Attack, moment: Moment, targets: Collection[str]) -> N
     """
     await until(attack.ended, PATIENCE_SECONDS)
     _change(attack, CHANGES_UNDER_WAY)
-    for _ in range(IMAGES_ADDED):
+    for _ in range(IMAGES_ADDED if moment.lock else 3 * ANSWERS_KEPT):
         attack.bucket.add()
     places = await _places(attack, moment)
     async with AsyncExitStack() as stack:
