@@ -160,7 +160,9 @@ class IndexHold:
     async def release(self) -> None:
         """Let others have the index."""
         if self._connection is not None and not self._connection.is_closed():
-            await self._connection.close(timeout=5)
+            # A server that died unnoticed has let go of the lock; the run's own error counts.
+            with suppress(OSError):
+                await self._connection.close(timeout=5)
 
 
 class ShardHold:
@@ -217,4 +219,6 @@ class ShardHold:
     async def release(self) -> None:
         """Be seen no more."""
         if self._connection is not None and not self._connection.is_closed():
-            await self._connection.close(timeout=5)
+            # A server that died unnoticed has let go of the lock; the run's own error counts.
+            with suppress(OSError):
+                await self._connection.close(timeout=5)

@@ -80,7 +80,7 @@ async def _kill_in_steps(attack: Attack) -> None:
     await attack.open(IMAGES_FOR_STEPS)
     for turn, moment in enumerate(MOMENTS):
         # The flow, where the next step needs what a dead run left.
-        targets = TARGETS[turn % len(TARGETS)] if moment.lock else ("flow",)
+        targets = TARGETS[turn % len(TARGETS)] if moment.statement else ("flow",)
         await kill_in(attack, moment, targets)
     await attack.finish()
     await attack.change_dimension(2 * DIMENSION)

@@ -39,6 +39,8 @@ async def kill_at_random(attack: Attack, kills: int, longest: float) -> None:
         # One in four hits whatever the sync does first: its listing, its plan, its recovery.
         early = attack.random.random() < 0.25
         while not await _last(attack, instant, early=early):
+            # The run was shorter: a run of a few changes is soon over.
+            instant /= 2
             _change(attack, CHANGES_BETWEEN_RUNS)
         attack.log.append(
             f"run {attack.runs}: kill {'+'.join(targets)} after {instant:.2f} s"
@@ -83,22 +85,20 @@ async def kill_in(attack: Attack, moment: Moment, targets: Collection[str]) -> N
     """
     await until(attack.ended, PATIENCE_SECONDS)
     _change(attack, CHANGES_UNDER_WAY)
-    for _ in range(IMAGES_ADDED):
+    for _ in range(IMAGES_ADDED if moment.statement else 3 * ANSWERS_KEPT):
         attack.bucket.add()
     places = await _places(attack, moment)
     async with AsyncExitStack() as stack:
-        hold = None
         if moment.since != "the start":
             await attack.begin()
             await _reach(attack, moment)
             if moment.since == "the calls":
                 _change(attack, CHANGES_UNDER_WAY)
-        if moment.lock:
-            lock = moment.lock.format(**places)
-            hold = await stack.enter_async_context(holding(attack.servers.database_url, lock))
+        lock = moment.lock.format(**places)
+        hold = await stack.enter_async_context(holding(attack.servers.database_url, lock))
         if moment.since == "the start":
             await attack.begin()
-        if hold is not None and moment.then:
+        if moment.then:
             await _wait(attack, hold, "")
             then = await stack.enter_async_context(
                 holding(attack.servers.database_url, moment.then)
@@ -120,13 +120,18 @@ async def kill_in(attack: Attack, moment: Moment, targets: Collection[str]) -> N
         )
 
 
-async def _strike_at(attack: Attack, moment: Moment, hold: Hold | None) -> int | None:
+async def _strike_at(attack: Attack, moment: Moment, hold: Hold) -> int | None:
     """Wait for the instant of a step; return the Postgres process that is at work in it."""
-    if hold is None:
-        await asyncio.sleep(attack.random.uniform(0, BUSY_SECONDS))
+    if moment.statement:
+        return await _wait(attack, hold, moment.statement)
+
+    async def enough() -> bool:
         assert not await attack.ended(), f"the run ended before {moment.step!r}"
-        return None
-    return await _wait(attack, hold, moment.statement)
+        return attack.spending.answers() >= ANSWERS_KEPT
+
+    await until(enough, PATIENCE_SECONDS)
+    await asyncio.sleep(attack.random.uniform(0, BUSY_SECONDS))
+    return None
 
 
 async def _wait(attack: Attack, hold: Hold, statement: str) -> int:
@@ -149,7 +154,7 @@ async def _reach(attack: Attack, moment: Moment) -> None:
     """Wait until a run has come to its calls, or to its CSV."""
 
     async def there() -> bool:
-        reached = attack.spending.answers() >= (1 if moment.lock else ANSWERS_KEPT)
+        reached = attack.spending.answers() > 0
         if moment.since == "the CSV":
             reached = attack.csv_is_written()
         assert reached or not await attack.ended(), f"the run ended before {moment.since}"

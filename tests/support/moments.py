@@ -23,17 +23,17 @@ class Moment:
     Attributes:
         step: its name.
         lock: takes the lock; {space} is the space's table, {gone} an image that has left the
-            bucket, {kept} one in a dead run's part. Empty where calls are to be in flight, and no
-            more.
+            bucket, {kept} one in a dead run's part.
         since: when to take it: before that, the run's earlier steps would wait for it.
         then: a lock of a later step, to be taken while the run waits for the first.
         past: what the run must have behind it when it comes to this step.
         second_run: whether to see that another run of the index is sent away meanwhile.
-        statement: what stands in the statement that waits, which shows that the step is meant.
+        statement: what stands in the statement that waits, which shows that the step is meant;
+            empty where it is the calls that are meant.
     """
 
     step: str
-    lock: str = ""
+    lock: str
     since: Since = "the start"
     statement: str = ""
     then: str = ""
@@ -53,7 +53,8 @@ MOMENTS = (
     Moment("create table", _lock(REGISTRY), statement="INSERT INTO birdwalk.spaces"),
     Moment("plan", _lock(PENDING), statement="DELETE FROM birdwalk.pending", second_run=True),
     Moment("reuse", _lock(REFUSALS), statement="birdwalk.refusals"),
-    Moment("embed", since="the calls"),
+    # No batch is inserted, so that all the dead run leaves is in its parts.
+    Moment("embed", _lock("{space}"), "the calls"),
     Moment(
         "recover parts",
         # The key waits for ours: it may yet be there first.
