@@ -3,8 +3,8 @@
 import logging
 
 import pytest
+from prefect.context import FlowRunContext
 
-from tasks import logs
 from tasks.logs import show_details
 
 SAID = "gs://b/a.png is asked again"
@@ -26,7 +26,7 @@ def test_details_of_the_core_are_in_a_runs_log_at_debug_only(
     handler.emit = lambda record: kept.append(record.getMessage())  # type: ignore[method-assign]  # a stand-in
     monkeypatch.setattr(runs, "handlers", [handler])
     monkeypatch.setattr(core, "handlers", [])
-    monkeypatch.setattr(logs.FlowRunContext, "get", lambda: under_way or None)
+    monkeypatch.setattr(FlowRunContext, "get", lambda: under_way or None)
     monkeypatch.setattr(core, "level", core.level)
     monkeypatch.setattr(runs, "level", level)
     logging.getLogger("tasks.core").manager._clear_cache()  # type: ignore[attr-defined]  # levels are cached
