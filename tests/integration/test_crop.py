@@ -128,7 +128,7 @@ async def test_only_the_version_that_was_listed_is_embedded(
         scenes.put("2.png", scene(4))
         scenes.delete("1.png")
         reports = await load(run, made)
-    assert [(report.embedded, report.gone, report.pending) for report in reports] == [(3, 2, 0)]
+    assert [(report.embedded, report.gone, report.pending) for report in reports] == [(3, 1, 1)]
     assert await model_server.calls() == 3
     synced = await sync(settings, scenes.name, crop="subject")
     assert (synced.plan.calls + synced.plan.images("duplicate"), synced.verdict.rows) == (1, 4)
