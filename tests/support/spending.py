@@ -41,6 +41,7 @@ class Spending:
     lost: list[int] = field(default_factory=list)
     _seen: set[str] = field(default_factory=set)
     _known: frozenset[str] = frozenset()
+    _known_at_end: frozenset[str] = frozenset()
     _began_at: float = 0.0
     _before: int = 0
     _excused: Counter[str] = field(default_factory=Counter)
@@ -59,9 +60,12 @@ class Spending:
     def change_space(self) -> None:
         """From now on the answers are of another space: none of them was paid for before."""
         self._seen.clear()
+        self._known_at_end = frozenset()
 
     def begin(self, known: frozenset[str]) -> None:
         """Note what is known when a run begins."""
+        # What the bucket changed since the last run was judged.
+        self.superseded += len(self._known_at_end - known)
         self._known, self._began_at = known, time.time()
         self._before = len(read_record(self.record))
         self._excused.clear()
@@ -79,6 +83,7 @@ class Spending:
 
     def end(self, known: frozenset[str], *, completed: bool) -> None:
         """Judge a run that has ended, by what is known now."""
+        self._known_at_end = known
         calls = self._answers_of_the_run()
         paid = Counter(call.content for call in calls if call.content is not None)
         for content, times in paid.items():
