@@ -1,8 +1,6 @@
 """The prices of all runs add up to what the model server answered, however they ended."""
 
 import asyncio
-import os
-import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,11 +11,12 @@ from tasks.core.settings import Settings
 from tasks.core.summary import summarise
 from tests.support.buckets import LocalBucket, picture
 from tests.support.databases import fetch, fetchval
+from tests.support.driver import Driver, start_driver
 from tests.support.model_server import ModelServer
+from tests.support.sharded import variables
 from tests.support.sync import load, options, prepare, sync
 from tests.support.waiting import until
 
-ROOT = Path(__file__).parents[2]
 RUNS = """
 SELECT verdict, embedded, calls, (price_usd / 0.0001)::integer FROM birdwalk.runs ORDER BY run_id
 """
@@ -57,19 +56,32 @@ async def test_what_a_killed_shard_had_paid_for_counts_for_its_run(
     assert await model_server.answers() == 20
 
 
+async def is_over(process: Driver) -> bool:
+    return process.poll() is not None
+
+
 async def test_a_killed_run_counts_what_it_had_got_once_and_loads_it_for_nothing(
-    settings: Settings, bucket: LocalBucket, model_server: ModelServer, url: str
+    settings: Settings,
+    bucket: LocalBucket,
+    model_server: ModelServer,
+    url: str,
+    tmp_path: Path,
 ) -> None:
     bucket.put_pictures(40)
     await model_server.configure(latency_seconds=0.1, instant=True)
-    process = await start_driver(settings, bucket, url)
+    # 20 images a second.
+    process = start_driver(
+        {"bucket": bucket.name, "requests_per_minute": 1200, "batch_size": 8},
+        variables(settings),
+        tmp_path / "log",
+    )
 
     async def a_batch_is_durable() -> bool:
         return bool(await fetchval(url, "SELECT count(*) FROM birdwalk.batches"))
 
     await until(a_batch_is_durable, 120)
     process.kill()
-    await process.wait()
+    await until(lambda: is_over(process), 10)
     await model_server.configure(instant=True)
     # One that it had paid for is of no use any more: paid it was.
     ((first,),) = await fetch(url, "SELECT min(image_id) FROM birdwalk.objects")
@@ -87,18 +99,3 @@ async def test_a_killed_run_counts_what_it_had_got_once_and_loads_it_for_nothing
     # All that the killed run got is counted, and nothing of it was asked again but for the one.
     assert others[-1][3] == 40 - killed[3] + 1
     assert await fetchval(url, SENT) == await fetchval(url, PAID)
-
-
-async def start_driver(
-    settings: Settings, bucket: LocalBucket, url: str
-) -> asyncio.subprocess.Process:
-    """Start a sync in a process of its own, at 20 images a second."""
-    environment = {
-        f"BIRDWALK_{name.upper()}": str(value)
-        for name, value in settings.model_dump(exclude_none=True).items()
-    }
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.driver", bucket.name, "1200", "8"),
-        cwd=ROOT,
-        env={**os.environ, **environment, "BIRDWALK_DATABASE_URL": url},
-    )
