@@ -57,6 +57,8 @@ def become(options: argparse.Namespace, leash: int) -> NoReturn:
             os.setgroups([gid])
             os.setgid(gid)
             os.setuid(uid)
+        for number in END_SIGNALS:  # the leash's own way with them would lose one that comes now
+            signal.signal(number, signal.SIG_DFL)
         if LINUX:  # after setuid, which clears it
             prctl(PR_SET_PDEATHSIG, options.signal)
             if os.getppid() != leash:

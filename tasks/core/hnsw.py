@@ -1,10 +1,14 @@
 """The approximate index of a space: built when it pays, valid, and of the query's operator."""
 
+import logging
+
 from tasks.core.postgres import Connection
 from tasks.core.run import Run
 from tasks.core.spaces import find_space, space_table
 from tasks.core.statements import Identifier, sql
 from tasks.core.types import IndexReport, Space
+
+logger = logging.getLogger(__name__)
 
 ROWS_THAT_PAY = 10_000
 """Below this an exact search takes milliseconds, and misses nothing."""
@@ -73,8 +77,17 @@ async def _drop(connection: Connection, name: str) -> None:
 
 
 async def _create(connection: Connection, run: Run, space: Space, rows: int) -> None:
-    wanted_mb = rows * (4 * space.dimension + BYTES_A_NODE) // 1_000_000 + 16
-    memory_mb = min(max(wanted_mb, 64), run.settings.index_build_memory_mb)
+    wanted_mb = memory_to_build(rows, space.dimension)
+    memory_mb = min(wanted_mb, run.settings.index_build_memory_mb)
+    if memory_mb < wanted_mb:
+        logger.warning(
+            "The HNSW index over %s rows is built fast in %s MB of the database server's memory;"
+            " BIRDWALK_INDEX_BUILD_MEMORY_MB lets it have %s, so it will take several times as"
+            " long.",
+            f"{rows:,}",
+            f"{wanted_mb:,}",
+            f"{memory_mb:,}",
+        )
     async with connection.transaction():
         await connection.execute(
             "SELECT set_config('maintenance_work_mem', $1, true)", f"{memory_mb}MB"
@@ -84,6 +97,11 @@ async def _create(connection: Connection, run: Run, space: Space, rows: int) -> 
         await connection.execute(
             sql("create_hnsw", name=name, table=space_table(space)), timeout=None
         )
+
+
+def memory_to_build(rows: int, dimension: int) -> int:
+    """Return the MB that an HNSW index over so many rows takes while it is built in memory."""
+    return max(64, rows * (4 * dimension + BYTES_A_NODE) // 1_000_000 + 16)
 
 
 def _reason(rows: int, *, present: bool, built: bool) -> str:

@@ -72,6 +72,18 @@ async def test_the_planner_knows_the_table_afterwards(run: Run, url: str) -> Non
     assert await fetchval(url, tuples) == 1200
 
 
+async def test_too_little_memory_to_build_in_is_said_before(
+    run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(hnsw, "ROWS_THAT_PAY", 500)
+    monkeypatch.setattr(hnsw, "BYTES_A_NODE", 1_200_000)
+    caplog.set_level("WARNING", hnsw.__name__)
+    await fill_space(run, clustered(500, 128))
+    assert (await hnsw.build_index(run)).built
+    assert "over 500 rows is built fast in 616 MB" in caplog.text
+    assert "BIRDWALK_INDEX_BUILD_MEMORY_MB lets it have 512" in caplog.text
+
+
 @pytest.mark.usefixtures("pays_early")
 async def test_an_index_of_another_operator_class_is_replaced(run: Run, url: str) -> None:
     await fill_space(run, clustered(600, 128))
