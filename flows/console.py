@@ -10,7 +10,7 @@ from rich.text import Text
 from tasks.core.similar import Answer
 from tasks.core.similarreport import MEASURES
 from tasks.core.summary import RunSummary
-from tasks.core.types import CsvReport, SyncPlan, Verdict
+from tasks.core.types import CsvReport, RefusalReport, SyncPlan, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +20,28 @@ class SyncOutcome:
     plan: SyncPlan
     run_url: str | None
     summary: RunSummary | None = None
+    refused: int = 0
     verdict: Verdict | None = None
     csv: Path | None = None
     contact_sheet: Path | None = None
 
     def completed(
-        self, summary: RunSummary, verdict: Verdict, csv: CsvReport, contact_sheet: Path
+        self,
+        summary: RunSummary,
+        refusals: RefusalReport,
+        verdict: Verdict,
+        csv: CsvReport,
+        contact_sheet: Path,
     ) -> "SyncOutcome":
         """Return the outcome of a run that went to its end."""
-        sheet = contact_sheet if verdict.neighbours else None
-        return replace(self, summary=summary, verdict=verdict, csv=csv.path, contact_sheet=sheet)
+        return replace(
+            self,
+            summary=summary,
+            refused=refusals.images,
+            verdict=verdict,
+            csv=csv.path,
+            contact_sheet=contact_sheet if verdict.neighbours else None,
+        )
 
     @property
     def sentence(self) -> str:
@@ -37,13 +49,13 @@ class SyncOutcome:
         plan, summary = self.plan, self.summary
         if summary is None:
             return f"Planned only: {plan.calls:,} calls, ${plan.price:,.4f}; nothing was spent."
-        refused, pending = summary.totals.refused + plan.images("refused before"), ""
+        pending = ""
         if summary.totals.pending:
             pending = f", {summary.totals.pending:,} left for the next run"
         return (
             f"{summary.totals.embedded:,} embedded, {summary.reused:,} reused,"
             f" {plan.unchanged:,} unchanged, {summary.removed:,} removed,"
-            f" {refused:,} refused{pending}."
+            f" {self.refused:,} refused{pending}."
         )
 
 

@@ -130,7 +130,7 @@ async def embed_images(  # noqa: PLR0913 - each parameter is a field of the form
         built = await build_index(removed)
         verdict = await verify(built)
         await publish(verdict, index)
-        outcome = outcome.completed(await summarise(run), verdict, csv, run.contact_sheet)
+        outcome = outcome.completed(await summarise(run), refused, verdict, csv, run.contact_sheet)
         return Completed(message=outcome.sentence, data=outcome)
 
 

@@ -147,8 +147,14 @@ class BatchEmbedder:
             stop_after_several(self.run, error)
         else:
             self.writer.append(image.name, vector)
-            self.unconfirmed.append(image)
+            if not self._is_of_the_listed_version:
+                self.unconfirmed.append(image)
         return None
+
+    @property
+    def _is_of_the_listed_version(self) -> bool:
+        """Whether the model is sent the bytes that were listed: an address may lead to others."""
+        return self.run.clients.pictures.reads_the_listed_version
 
     @property
     def _work(self) -> WorkList:
@@ -175,8 +181,7 @@ class BatchEmbedder:
                 return await self._ask(image, picture, patience)
             except (ImageRefused, ImageGone) as error:
                 self.run.progress.given_up_in_a_row = 0
-                if isinstance(error, ImageGone) or image.can_share:
-                    await self._confirm(image)
+                await self._confirm(image, error)
                 raise
             except QuotaExceeded as error:
                 self.tally.deferrals += 1
@@ -193,17 +198,23 @@ class BatchEmbedder:
                 logger.debug("%s is asked again in %.1f s: %s", image.uri, delay, error)
                 await asyncio.sleep(delay)
 
-    async def _confirm(self, image: ImageRef) -> None:
+    async def _confirm(self, image: ImageRef, answer: ImageRefused | ImageGone) -> None:
         """Let an answer stand that is about the version that was listed.
 
         What another version is refused for says nothing of the twins of the one listed; and an
-        image that has a new version is not gone.
+        image is not gone that has a new version, or that is there.
         """
+        if isinstance(answer, ImageRefused) and (
+            self._is_of_the_listed_version or not image.can_share
+        ):
+            return
         generation = await read_generation(self.run.clients.storage, image)
         if generation is None:
             raise ImageGone(f"{image.uri} is not there any more.")
         if generation != image.generation:
             raise ImageOverwritten("It was overwritten after it was listed.")
+        if isinstance(answer, ImageGone):
+            raise TransientFailure(f"The model did not find it, though it is there: {answer}")
 
     async def _ask(self, image: ImageRef, picture: Picture, patience: Patience) -> Vector:
         embedder = self.run.clients.embedder
@@ -245,7 +256,10 @@ async def embed_batch(run: Run, batch: int) -> BatchReport:
             finished = writer.finished
             tally = run.tallies.setdefault(batch, Tally.of_rows(len(finished))).begin_again()
             embedder = BatchEmbedder(run, space, writer, batch, tally)
-            embedder.unconfirmed += [item.image for item in items if item.image.name in finished]
+            if not run.clients.pictures.reads_the_listed_version:
+                embedder.unconfirmed += [
+                    item.image for item in items if item.image.name in finished
+                ]
             left = [item.image for item in items if _is_open(item, finished)]
             run.progress.by_batch[batch] = len(items) - len(left)
             await embedder.embed_all(left)

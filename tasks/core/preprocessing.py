@@ -66,7 +66,13 @@ def find_preparation(preprocessing: str) -> Preparation:
 
 
 class PictureSource:
-    """Says what is sent for an image: with this one its address, since the model reads it."""
+    """Says what is sent for an image: with this one its address, since the model reads it.
+
+    Attributes:
+        reads_the_listed_version: whether the model sees what was listed, whatever came since.
+    """
+
+    reads_the_listed_version = False
 
     @asynccontextmanager
     async def hold(self, image: ImageRef) -> AsyncIterator["Picture"]:
@@ -108,6 +114,8 @@ class PreparedPictures(PictureSource):
         prepare: what is done to each picture; called from several threads.
         model: whose formats are read.
     """
+
+    reads_the_listed_version = True
 
     def __init__(self, storage: Any, prepare: Preparation, model: EmbeddingModel) -> None:
         self._storage = storage

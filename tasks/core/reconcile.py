@@ -35,8 +35,7 @@ async def reuse_vectors(run: Run, plan: SyncPlan) -> ReuseReport:
         if run.options.requests_per_minute > 60 * INDEXED_ROWS_PER_SECOND:
             # At a slower pace the index keeps up, and readers keep their fast searches.
             rewritten += plan.calls
-        if rewritten > REBUILD_SHARE * max(plan.stored, 1):
-            await drop_hnsw(run, space)
+        await _drop_hnsw_if_worn(run, space, rewritten)
         async with run.database.transaction() as connection:
             report = await _reuse(connection, run, space) if expected else ReuseReport(0, 0)
             await connection.execute(
@@ -45,6 +44,19 @@ async def reuse_vectors(run: Run, plan: SyncPlan) -> ReuseReport:
                 run.options.bucket,
             )
     return report
+
+
+async def _drop_hnsw_if_worn(run: Run, space: Space, rewritten: int) -> None:
+    """Drop the approximate index where building it anew is cheaper than rewriting so many rows.
+
+    It covers all buckets and prefixes of the space, of which the run may sync a small part.
+    """
+    if not rewritten:
+        return
+    async with run.database.connection() as connection:
+        rows = await connection.fetchval(sql("count_rows", table=space_table(space)))
+    if rewritten > REBUILD_SHARE * rows:
+        await drop_hnsw(run, space)
 
 
 async def _reuse(connection: Connection, run: Run, space: Space) -> ReuseReport:
@@ -96,8 +108,7 @@ async def remove_gone(run: Run, plan: SyncPlan) -> RemovalReport:
             if options.limit is None:
                 await connection.execute(sql("delete_gone_refusals"), *scope, space.space_id)
             await connection.execute(sql("update_run_changes"), run.run_id, 0, 0, gone + stale)
-        if gone + stale > REBUILD_SHARE * max(plan.stored, 1):
-            await drop_hnsw(run, space)
+        await _drop_hnsw_if_worn(run, space, gone + stale)
     return RemovalReport(gone, stale)
 
 

@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from tasks.core import hnsw, verdicts
+from tasks.core import hnsw, reconcile, verdicts
 from tasks.core.run import Run
 from tests.support.databases import execute, fetch, fetchval
 from tests.support.vectors import clustered, fill_space
@@ -145,3 +145,14 @@ async def test_an_index_grows_with_rows_that_come_later(run: Run, url: str) -> N
     report = await hnsw.build_index(run)
     assert (report.rows, report.built, report.present) == (1200, False, True)
     assert [row[1] for row in await fetch(url, INDEXES)] == [before]
+
+
+@pytest.mark.usefixtures("pays_early")
+@pytest.mark.parametrize(("rewritten", "left"), [(0, 1), (90, 1), (91, 0)])
+async def test_an_index_is_dropped_when_much_of_the_whole_space_is_rewritten(
+    run: Run, url: str, rewritten: int, left: int
+) -> None:
+    space = await fill_space(run, clustered(600, 128))
+    await hnsw.build_index(run)
+    await reconcile._drop_hnsw_if_worn(run, space, rewritten)
+    assert len(await fetch(url, INDEXES)) == left

@@ -9,7 +9,7 @@ from tasks.core.pending import list_pending
 from tasks.core.run import open_run
 from tasks.core.settings import Settings
 from tasks.core.summary import summarise, summary_markdown
-from tasks.core.types import CsvReport
+from tasks.core.types import CsvReport, RefusalReport
 from tasks.core.verdicts import refuse_failed, verify
 from tests.support.buckets import LocalBucket, picture
 from tests.support.databases import execute, fetch, fetchval
@@ -40,11 +40,11 @@ async def test_a_new_space_is_published_without_what_is_left_and_the_next_run_as
         (group,) = await list_pending(run)
         summary = await summarise(run)
         outcome = SyncOutcome(done.plan, None).completed(
-            summary, done.verdict, CsvReport(None, 0, 0), run.contact_sheet
+            summary, RefusalReport(3, 2), done.verdict, CsvReport(None, 0, 0), run.contact_sheet
         )
     assert "The service answered UNAVAILABLE" in group.reason
     assert (group.images, group.examples) == (2, ("0002.png", "copy of 0002.png"))
-    assert outcome.sentence.endswith("0 refused, 2 left for the next run.")
+    assert outcome.sentence.endswith("3 refused, 2 left for the next run.")
     assert "| left for the next run | 2 |" in summary_markdown(summary, "completed")
     assert "2 are left for the next run" in done.verdict.checks[0].found
     assert await fetch(url, NAMES) == [("0000.png",), ("0001.png",), ("0003.png",)]

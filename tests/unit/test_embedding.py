@@ -217,8 +217,11 @@ async def test_a_vanished_image_leaves_the_listing(start: Start) -> None:
     assert ledger.statements == [(sql("delete_gone_object"), (1, "a"))]
 
 
-async def test_an_image_that_has_a_new_version_is_left_and_not_gone(start: Start) -> None:
-    batch, _, ledger = start({"a": [ImageGone("gone")]}, a=18)
+@pytest.mark.parametrize("generation", [17, 18])
+async def test_an_image_that_is_there_or_has_a_new_version_is_left_and_not_gone(
+    start: Start, generation: int
+) -> None:
+    batch, _, ledger = start({"a": [ImageGone("gone")]}, a=generation)
     await batch.embed_all(images("a", "b"))
     assert kept(batch) == {"b"}
     assert (batch.tally.gone, batch.tally.pending) == (0, 1)
