@@ -21,7 +21,7 @@ NEAREST = """
     SELECT image_id, embedding <-> (SELECT embedding FROM image_embeddings WHERE image_id = $1)
     FROM image_embeddings WHERE image_id <> $1 ORDER BY 2 LIMIT 5
 """
-SLOWLY = ("--requests-per-minute", "1200", "--batch-size", "10")
+SLOWLY = ("--requests-per-minute", "600", "--batch-size", "10")
 PICTURES = 60
 
 
