@@ -169,8 +169,24 @@ async def _repoint_view(connection: Connection, space: Space) -> None:
             f"GRANT {grant['privilege']}{column} ON public.{index} TO {grantee}{option}"
         )
     if owner is not None:
-        # The new owner takes the place of the grantor too.
-        await connection.execute(f"ALTER VIEW public.{index} OWNER TO {owner}")
+        await _give_back(connection, index, owner)
+
+
+async def _give_back(connection: Connection, index: Identifier, owner: str) -> None:
+    """Make the view its former owner's, who takes the place of the grantor too."""
+    try:
+        async with connection.transaction():
+            await connection.execute(f"ALTER VIEW public.{index} OWNER TO {owner}")
+    except asyncpg.InsufficientPrivilegeError as error:
+        # An owner's rights are no grants: without this one, the former could not even read.
+        await connection.execute(f"GRANT ALL ON public.{index} TO {owner} WITH GRANT OPTION")
+        logger.warning(
+            "View public.%s belonged to %s and belongs to who published it now, since Postgres"
+            " refused to give it back: %s.",
+            index,
+            owner,
+            error,
+        )
 
 
 async def _comment_view(connection: Connection, space: Space) -> None:

@@ -9,8 +9,14 @@ import pytest
 from tasks.core import spaces
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket
-from tests.support.databases import execute, secret
+from tests.support.databases import execute, fetch, secret
 from tests.support.sync import sync
+
+OWNER_AND_READERS = """
+SELECT relowner::regrole::text, has_table_privilege($1::text, oid, 'SELECT'),
+    has_table_privilege('pg_monitor', oid, 'SELECT')
+FROM pg_class WHERE oid = 'image_embeddings'::regclass
+"""
 
 
 @pytest.fixture
@@ -60,3 +66,25 @@ async def test_a_view_that_is_another_roles_is_published_again_without_its_comme
     await sync(publishing, bucket.name)
     assert "public.image_embeddings is not up to date" in caplog.text
     assert "SET hnsw.ef_search = 123 " in caplog.text
+
+
+async def test_a_view_that_cannot_be_given_back_stays_with_its_publisher_and_its_grants(
+    publishing: Settings,
+    bucket: LocalBucket,
+    bare_database_url: str,
+    publisher: str,
+    owner: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("WARNING", spaces.__name__)
+    bucket.put_pictures(2)
+    await sync(publishing, bucket.name)
+    await execute(
+        bare_database_url,
+        f"GRANT SELECT ON image_embeddings TO PUBLIC; GRANT {owner} TO {publisher};"
+        f" ALTER VIEW image_embeddings OWNER TO {owner}",
+    )
+    done = await sync(publishing, bucket.name, dimension=256)
+    assert done.space.status == "active"
+    assert f"belonged to {owner} and belongs to who published it now" in caplog.text
+    assert await fetch(bare_database_url, OWNER_AND_READERS, owner) == [(publisher, True, True)]
