@@ -61,6 +61,15 @@ async def drop_hnsw(run: Run, space: Space) -> None:
             await _drop(connection, row["name"])
 
 
+async def rebuild_hnsw(connection: Connection, run: Run, space: Space) -> None:
+    """Drop a space's approximate indexes and build one anew; the connection as for drop_hnsw."""
+    await run.hold.take()
+    for row in await connection.fetch(sql("select_hnsw"), str(space_table(space))):
+        await _drop(connection, row["name"])
+    rows = await connection.fetchval(sql("count_rows", table=space_table(space)))
+    await _create(connection, run, space, rows)
+
+
 async def _drop_unusable(connection: Connection, space: Space) -> bool:
     usable = False
     for row in await connection.fetch(sql("select_hnsw"), str(space_table(space))):
@@ -97,6 +106,7 @@ async def _create(connection: Connection, run: Run, space: Space, rows: int) -> 
         await connection.execute(
             sql("create_hnsw", name=name, table=space_table(space)), timeout=None
         )
+    run.index_built = True
 
 
 def memory_to_build(rows: int, dimension: int) -> int:

@@ -64,8 +64,9 @@ async def _reuse(connection: Connection, run: Run, space: Space) -> ReuseReport:
     table = space_table(space)
     touched = _affected(await connection.execute(sql("touch_rows", table=table), *scope))
     copied = await _copy_duplicates(connection, run, space)
-    await connection.execute(sql("copy_refusals"), *scope, space.space_id)
-    await connection.execute(sql("copy_errors"), run.run_id)
+    async with without_nested_loops(connection):
+        await connection.execute(sql("copy_refusals"), *scope, space.space_id)
+        await connection.execute(sql("copy_errors"), run.run_id)
     await connection.execute(sql("update_run_changes"), run.run_id, 0, touched + copied, 0)
     return ReuseReport(touched, copied)
 

@@ -100,6 +100,7 @@ class Run:
     limiter: Limiter
     listing: Listing | None = None
     plan: SyncPlan | None = None
+    index_built: bool = False
     progress: Progress = field(default_factory=Progress)
     tallies: dict[int, Tally] = field(default_factory=dict)
     spans: dict[str, tuple[float, float]] = field(default_factory=dict)

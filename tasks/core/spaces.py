@@ -1,6 +1,9 @@
 """The embedding spaces of an index, each with a table of its own; one of them is published."""
 
+import logging
 from typing import Any
+
+import asyncpg
 
 from tasks.core.errors import DatabaseError, GuardStopped, IndexNameTaken
 from tasks.core.holds import IndexHold
@@ -9,6 +12,8 @@ from tasks.core.run import Run
 from tasks.core.settings import Settings
 from tasks.core.statements import Identifier, Literal, sql
 from tasks.core.types import Space
+
+logger = logging.getLogger(__name__)
 
 VIEW_COMMENT = "birdwalk index"
 """How a view's comment begins; publish knows its own views by it."""
@@ -164,16 +169,45 @@ async def _repoint_view(connection: Connection, space: Space) -> None:
             f"GRANT {grant['privilege']}{column} ON public.{index} TO {grantee}{option}"
         )
     if owner is not None:
-        # The new owner takes the place of the grantor too.
-        await connection.execute(f"ALTER VIEW public.{index} OWNER TO {owner}")
+        await _give_back(connection, index, owner)
+
+
+async def _give_back(connection: Connection, index: Identifier, owner: str) -> None:
+    """Make the view its former owner's, who takes the place of the grantor too."""
+    try:
+        async with connection.transaction():
+            await connection.execute(f"ALTER VIEW public.{index} OWNER TO {owner}")
+    except asyncpg.InsufficientPrivilegeError as error:
+        # An owner's rights are no grants: without this one, the former could not even read.
+        await connection.execute(f"GRANT ALL ON public.{index} TO {owner} WITH GRANT OPTION")
+        logger.warning(
+            "View public.%s belonged to %s and belongs to who published it now, since Postgres"
+            " refused to give it back: %s.",
+            index,
+            owner,
+            error,
+        )
 
 
 async def _comment_view(connection: Connection, space: Space) -> None:
     """Tell readers what their searches need: nobody but the view's comment reaches them all."""
-    comment = f"{VIEW_COMMENT}: SET hnsw.ef_search = {space.ef_search} before you search it."
-    await connection.execute(
-        sql("comment_view", index=Identifier(space.index), comment=Literal(comment))
-    )
+    needed = f"SET hnsw.ef_search = {space.ef_search}"
+    comment = f"{VIEW_COMMENT}: {needed} before you search it."
+    row = await connection.fetchrow(sql("select_relation"), space.index)
+    if row["comment"] == comment:
+        return  # only its owner may comment a view, even if with what is there
+    try:
+        async with connection.transaction():
+            await connection.execute(
+                sql("comment_view", index=Identifier(space.index), comment=Literal(comment))
+            )
+    except asyncpg.InsufficientPrivilegeError:
+        logger.warning(
+            "The comment of view public.%s is not up to date, since the view belongs to another"
+            " role: tell its readers to %s before they search it.",
+            space.index,
+            needed,
+        )
 
 
 async def _refuse_a_taken_name(connection: Connection, index: str) -> bool:

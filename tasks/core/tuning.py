@@ -5,10 +5,11 @@ table. Each state of table and index is measured once: comparing with exact sear
 row many times.
 """
 
+import logging
 from dataclasses import replace
 from typing import Any
 
-from tasks.core.hnsw import has_hnsw
+from tasks.core.hnsw import has_hnsw, rebuild_hnsw
 from tasks.core.postgres import Connection
 from tasks.core.recall import (
     LEAST_RECALL,
@@ -20,9 +21,12 @@ from tasks.core.recall import (
     measure_recall,
     sample_rows,
 )
+from tasks.core.run import Run
 from tasks.core.spaces import space_table
 from tasks.core.statements import sql
 from tasks.core.types import Check, Space
+
+logger = logging.getLogger(__name__)
 
 EF_SEARCH_STEPS = (100, 200, 400, 800)
 GOOD_RECALL = 0.98
@@ -33,12 +37,17 @@ SAMPLED_AFTER_BUILD = 100
 
 
 async def tune_search(
-    connection: Connection, space: Space, seed: int
+    connection: Connection, run: Run, space: Space
 ) -> tuple[Space, float | None, Check]:
     """Measure a space's index, unless nothing was written since it was; remember what it takes.
 
     An index that was built since begins at the smallest ef_search; one that only grew keeps its
-    own at the least.
+    own at the least. One that no ef_search helps is built anew, unless this run built it.
+
+    Args:
+        connection: one in no transaction: dropping an index is refused inside of one.
+        run: its number seeds the sample.
+        space: whose index it is.
 
     Returns:
         The space with its ef_search, the recall at it (None without an index), and the gate's
@@ -46,16 +55,39 @@ async def tune_search(
     """
     if not await has_hnsw(connection, space):
         return space, None, NO_INDEX
-    # Read before anything is measured: what is written meanwhile then counts as written since.
-    state = await connection.fetchrow(
-        sql("select_measurement"), space.space_id, str(space_table(space))
-    )
+    state = await _read_state(connection, space)
     if _still_holds(state):
         found = (
             f"recall {state['recall']:.3f} at ef_search {space.ef_search}, as measured at"
             f" {state['measured_at']:%Y-%m-%d %H:%M} UTC: no row was written since"
         )
         return space, state["recall"], Check(RECALL_CLAIM, passed=True, found=found)
+    tuned, recall = await _measure(connection, space, run.run_id, state)
+    if recall < LEAST_RECALL and not run.index_built:
+        logger.warning(
+            "Searches through the HNSW index of %s find %.3f of the true neighbours even at"
+            " ef_search %s, so it is dropped and built anew.",
+            space.table,
+            recall,
+            tuned.ef_search,
+        )
+        await rebuild_hnsw(connection, run, space)
+        state = await _read_state(connection, space)
+        tuned, recall = await _measure(connection, space, run.run_id, state)
+    return tuned, recall, judge_recall(tuned, recall)
+
+
+async def _read_state(connection: Connection, space: Space) -> Any:
+    """Read before anything is measured: what is written meanwhile then counts as written since."""
+    return await connection.fetchrow(
+        sql("select_measurement"), space.space_id, str(space_table(space))
+    )
+
+
+async def _measure(
+    connection: Connection, space: Space, seed: int, state: Any
+) -> tuple[Space, float]:
+    """Raise ef_search until recall is good; return and record where that ended."""
     built = state["measured_index"] != state["index"]
     sample = await sample_rows(
         connection, space, seed, SAMPLED_AFTER_BUILD if built else SAMPLED_ROWS
@@ -76,7 +108,7 @@ async def tune_search(
         state["writes"],
         state["index"],
     )
-    return tuned, recall, judge_recall(tuned, recall)
+    return tuned, recall
 
 
 def _still_holds(state: Any) -> bool:

@@ -32,7 +32,7 @@ async def verify(run: Run) -> Verdict:
     with run.timed("verify"):
         space = await find_space(run)
         async with run.database.connection() as connection:
-            space, recall, recall_check = await tune_search(connection, space, run.run_id)
+            space, recall, recall_check = await tune_search(connection, run, space)
             sample = await sample_rows(connection, space, run.run_id)
             checks = (
                 *await _check_completeness(connection, run, space),

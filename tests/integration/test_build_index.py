@@ -80,6 +80,7 @@ async def test_too_little_memory_to_build_in_is_said_before(
     caplog.set_level("WARNING", hnsw.__name__)
     await fill_space(run, clustered(500, 128))
     assert (await hnsw.build_index(run)).built
+    assert run.index_built
     assert "over 500 rows is built fast in 616 MB" in caplog.text
     assert "BIRDWALK_INDEX_BUILD_MEMORY_MB lets it have 512" in caplog.text
 

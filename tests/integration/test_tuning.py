@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from tasks.core import hnsw, verdicts
+from tasks.core import hnsw, tuning, verdicts
 from tasks.core.embedding import embed_batch
 from tasks.core.errors import GateFailed
 from tasks.core.loading import insert_batch
@@ -28,6 +28,7 @@ from tests.support.vectors import clustered, fill_space
 MEASURED = "SELECT ef_search, measured_at FROM birdwalk.spaces"
 COMMENT = "SELECT obj_description('image_embeddings'::regclass)"
 SETTING = "SELECT current_setting('hnsw.ef_search')::integer"
+INDEXES = "SELECT indexname FROM pg_indexes WHERE indexdef LIKE '%hnsw%'"
 RECORDED = "as measured at"
 
 Change = Callable[[Settings, LocalBucket, str], Awaitable[object]]
@@ -73,6 +74,26 @@ async def test_the_gate_raises_ef_search_until_recall_is_good_and_readers_are_to
         for filtered, expected in ((False, chosen), (True, max(chosen, 400))):
             await widen_search(connection, space, 10, filtered=filtered)
             assert await connection.fetchval(SETTING) == expected
+
+
+async def test_an_index_that_no_ef_search_helps_is_built_anew(
+    run: Run, url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tuning, "EF_SEARCH_STEPS", (20, 40))
+    caplog.set_level("WARNING", tuning.__name__)
+    await fill_space(run, clustered(2_000, 128, clusters=60))
+    await execute(
+        url,
+        "CREATE INDEX spoilt ON birdwalk.space_1 USING hnsw (embedding vector_l2_ops)"
+        " WITH (m = 2, ef_construction = 4); ANALYZE birdwalk.space_1",
+    )
+    verdict = await verdicts.verify(run)
+    assert verdict.failed == ()
+    assert verdict.recall is not None
+    assert verdict.recall >= 0.95
+    assert "even at ef_search 40, so it is dropped and built anew" in caplog.text
+    assert await fetch(url, INDEXES) == [("space_1_hnsw",)]
+    assert RECORDED in (await verdicts.verify(run)).checks[-1].found
 
 
 async def recall_at(connection: Connection, ef_search: int) -> float:

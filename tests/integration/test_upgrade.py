@@ -8,13 +8,18 @@ import pytest
 from tasks.core.postgres import open_database
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket
-from tests.support.databases import execute, fetchval
+from tests.support.databases import execute, fetch, fetchval
 from tests.support.sync import sync
 
 EARLIER = """
 ALTER TABLE birdwalk.pending DROP COLUMN error;
 ALTER TABLE birdwalk.batches DROP COLUMN durable;
 DROP INDEX birdwalk.pending_twins;
+DROP INDEX birdwalk.spaces_one_active;
+"""
+INDEXES = """
+SELECT to_regclass('birdwalk.pending_twins')::text,
+    to_regclass('birdwalk.spaces_one_active')::text
 """
 BATCHES = "SELECT count(*) FROM birdwalk.batches WHERE durable"
 
@@ -28,10 +33,10 @@ async def test_an_earlier_database_gets_what_it_lacks_and_keeps_what_it_has(
     bucket.put("new.png")
     assert (await sync(settings, bucket.name)).total("calls") == 1
     assert await fetchval(url, BATCHES) == 2
-    assert await fetchval(url, "SELECT to_regclass('birdwalk.pending_twins')::text") is not None
+    assert None not in (await fetch(url, INDEXES))[0]
 
 
-@pytest.mark.parametrize("table", ["pending", "batches"])
+@pytest.mark.parametrize("table", ["pending", "batches", "spaces", "runs", "objects", "refusals"])
 async def test_opening_a_database_waits_for_no_run_that_is_under_way(
     settings: Settings, url: str, table: str
 ) -> None:
@@ -39,7 +44,7 @@ async def test_opening_a_database_waits_for_no_run_that_is_under_way(
         connection = await asyncpg.connect(url)
         try:
             async with connection.transaction(), asyncio.timeout(20):
-                # As a plan does, for as long as it writes its work lists.
+                # As a run does, for as long as its transaction has written there.
                 await connection.execute(f"LOCK TABLE birdwalk.{table} IN ROW EXCLUSIVE MODE")
                 async with open_database(settings):
                     pass
