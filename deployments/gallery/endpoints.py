@@ -71,10 +71,12 @@ async def find_nearest(request: Request) -> Response:
     gallery, query = _gallery(request), request.query_params
     index = await gallery.choose_index(query.get("index", ""))
     picture = query.get("picture")
+    dropped = None if picture is None else gallery.find_picture(picture)
     question = Question(
         uri=query.get("image"),
         text=query.get("text"),
-        data=None if picture is None else gallery.find_picture(picture),
+        data=None if dropped is None else dropped.data,
+        prepared="" if dropped is None else dropped.preprocessing,
         count=_count(request, NEIGHBOURS),
         prefix=_prefix(request),
     )
@@ -146,7 +148,7 @@ async def show_thumbnail(request: Request) -> Response:
     if size not in SIDES:
         raise InvalidInput(f"size is {size!r}; expected one of {', '.join(SIDES)}.")
     if "picture" in query:
-        data = gallery.find_picture(query["picture"])
+        data = gallery.find_picture(query["picture"]).shown
         shown = await gallery.thumbnails.draw(data, "The picture", size)
         return Response(shown.data, 200, {"Cache-Control": FOR_A_YEAR}, shown.media_type)
     generation = query.get("generation", "")

@@ -12,7 +12,8 @@ from deployments.gallery.thumbnails import Thumbnails
 from tasks.core.browsing import PublishedIndex, list_published
 from tasks.core.caching import BoundedCache
 from tasks.core.errors import BirdwalkError, InvalidInput, QuotaExceeded, UnknownImage
-from tasks.core.models import find_model
+from tasks.core.models import EmbeddingModel, find_model
+from tasks.core.preprocessing import find_preparation
 from tasks.core.scaling import prepare_picture
 from tasks.core.searcher import Searcher, open_searcher
 from tasks.core.settings import Settings
@@ -39,6 +40,26 @@ class Failure:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class DroppedPicture:
+    """A picture to ask with; the original, of up to 20 MB, is not kept.
+
+    Attributes:
+        data: encoded, as the pictures of the space were prepared.
+        preprocessing: how that was.
+        shown: the whole picture, encoded and small, for the page.
+    """
+
+    data: bytes
+    preprocessing: str
+    shown: bytes
+
+    @property
+    def weight(self) -> int:
+        """Bytes."""
+        return len(self.data) + (0 if self.shown is self.data else len(self.shown))
+
+
 class Gallery:
     """The state of a running gallery. Use `open_gallery` to get one.
 
@@ -56,7 +77,7 @@ class Gallery:
         self._searcher: Searcher | None = None
         self._failure: Failure | None = None
         self._opening = asyncio.Lock()
-        self._dropped: BoundedCache[str, bytes] = BoundedCache(DROPPED_BYTES)
+        self._dropped: BoundedCache[str, DroppedPicture] = BoundedCache(DROPPED_BYTES)
         self._model = asyncio.Semaphore(MODEL_QUESTIONS_AT_ONCE)
         self._asking = 0
 
@@ -122,12 +143,12 @@ class Gallery:
         async with searcher.database.connection() as connection:
             space = await find_active_space(connection, index)
         model = find_model(space.model, space.dimension)
-        picture = await asyncio.to_thread(prepare_picture, data, "The picture", model)
-        name = hashlib.sha256(picture).hexdigest()[:32]
-        self._dropped.put(name, picture, len(picture))
+        picture = await asyncio.to_thread(_prepare, data, model, space.preprocessing)
+        name = hashlib.sha256(space.preprocessing.encode() + b"\0" + data).hexdigest()[:32]
+        self._dropped.put(name, picture, picture.weight)
         return name
 
-    def find_picture(self, name: str) -> bytes:
+    def find_picture(self, name: str) -> DroppedPicture:
         """Return a picture that was dropped lately.
 
         Raises:
@@ -153,6 +174,15 @@ class Gallery:
                 yield
         finally:
             self._asking -= 1
+
+
+def _prepare(data: bytes, model: EmbeddingModel, preprocessing: str) -> DroppedPicture:
+    # From the original: a crop of a smaller copy is not the crop that the space holds.
+    prepare = find_preparation(preprocessing)
+    shown = prepare_picture(data, "The picture", model)
+    if prepare is prepare_picture:
+        return DroppedPicture(shown, preprocessing, shown)
+    return DroppedPicture(prepare(data, "The picture", model), preprocessing, shown)
 
 
 @asynccontextmanager

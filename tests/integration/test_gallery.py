@@ -20,6 +20,7 @@ from tasks.core.spaces import create_table
 from tasks.core.thumbnails import read_thumbnail
 from tests.support.buckets import LocalBucket, picture
 from tests.support.databases import TEMPLATE, address_of, execute, secret
+from tests.support.drawings import draw_bird, encode, sky
 from tests.support.gallery import running_gallery
 from tests.support.model_server import ModelServer
 from tests.support.sync import options, sync
@@ -94,6 +95,31 @@ async def test_a_dropped_picture_is_asked_with_by_the_name_it_gets(
     assert await model_server.calls() == 1
     shown = await gallery.get(found["picture"])
     assert Image.open(io.BytesIO(shown.content)).size == (512, 512)
+
+
+async def test_a_dropped_picture_is_cropped_as_those_of_the_index_were(
+    settings: Settings, bucket: LocalBucket
+) -> None:
+    scenes = []
+    for number, colour in enumerate(("#c08030", "#f4f4f4", "#b03030")):
+        scene = sky(1600, 1200, number)
+        draw_bird(scene, 200 + 225 * number, 150 + 60 * number, 200 + 50 * number, colour)
+        scenes.append(encode(scene))
+        bucket.put(f"{number}.png", scenes[number])
+    await sync(settings, bucket.name, crop="subject")
+    async with running_gallery(settings) as client:
+        answer = await client.post("/api/pictures", content=scenes[1])
+        name = answer.json()["picture"]
+        found = await read(client, "/api/similar", picture=name)
+        assert found["images"][0]["name"] == "1.png"
+        assert found["images"][0]["distance"] == pytest.approx(0, abs=1e-3)
+        assert found["images"][1]["distance"] > 0.1
+        # The page shows the whole of it.
+        shown = await client.get(found["picture"])
+        assert Image.open(io.BytesIO(shown.content)).size == (683, 512)
+        await sync(settings, bucket.name)
+        status, sentence = await refused(client, "/api/similar", picture=name)
+        assert (status, "Give the picture again" in sentence) == (400, True)
 
 
 async def test_what_cannot_be_asked_is_said_in_a_sentence(
