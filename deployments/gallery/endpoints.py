@@ -1,5 +1,6 @@
 """What the gallery answers to each address. A dropped picture is a POST; all else only reads."""
 
+import asyncio
 from importlib import resources
 
 from starlette.requests import Request
@@ -24,6 +25,9 @@ PAGE_IMAGES = 100
 NEIGHBOURS = 48
 FOLDERS = 60
 MOST_UPLOADED_BYTES = 20_000_000
+UPLOAD_SECONDS = 120.0
+"""A picture that trickles in keeps the place of another no longer."""
+
 LONGEST_PREFIX = 1024
 FOR_A_YEAR = "private, max-age=31536000, immutable"
 NOT_KEPT = "no-store"
@@ -101,6 +105,22 @@ async def keep_picture(request: Request) -> Response:
     """Keep the picture in the request's body for a while; return the name to ask with."""
     gallery = _gallery(request)
     index = await gallery.choose_index(request.query_params.get("index", ""))
+    with gallery.uploading():
+        name = await gallery.keep_picture(index, await _read_upload(request))
+    return Json({"picture": name}, 201)
+
+
+async def _read_upload(request: Request) -> bytes:
+    try:
+        async with asyncio.timeout(UPLOAD_SECONDS):
+            return await _read_body(request)
+    except TimeoutError as error:
+        raise UnreadablePicture(
+            f"The picture did not arrive within {UPLOAD_SECONDS:.0f} s. Scale it down."
+        ) from error
+
+
+async def _read_body(request: Request) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -110,7 +130,7 @@ async def keep_picture(request: Request) -> Response:
             )
     if not body:
         raise UnreadablePicture("The picture is empty. Drop a picture file.")
-    return Json({"picture": await gallery.keep_picture(index, bytes(body))}, 201)
+    return bytes(body)
 
 
 async def list_subfolders(request: Request) -> Response:

@@ -4,8 +4,8 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from deployments.gallery.thumbnails import Thumbnails
@@ -25,6 +25,12 @@ DROPPED_BYTES = 64_000_000
 
 MODEL_QUESTIONS_AT_ONCE = 4
 MODEL_QUESTIONS_WAITING = 16
+UPLOADS_AT_ONCE = 8
+"""Being read, waiting or being prepared: of 20 MB at most each, so 160 MB in all."""
+
+PREPARED_AT_ONCE = 2
+"""A picture of 89 megapixels takes half a gigabyte while it is decoded and scaled."""
+
 MEGABYTE = 1_000_000
 AGAIN_SECONDS = 1.0
 """A database that is away is not asked again for each of a page's requests."""
@@ -80,6 +86,8 @@ class Gallery:
         self._dropped: BoundedCache[str, DroppedPicture] = BoundedCache(DROPPED_BYTES)
         self._model = asyncio.Semaphore(MODEL_QUESTIONS_AT_ONCE)
         self._asking = 0
+        self._preparing = asyncio.Semaphore(PREPARED_AT_ONCE)
+        self._uploading = 0
 
     async def searcher(self) -> Searcher:
         """Return the one searcher of this process, opened as soon as the database lets it.
@@ -143,7 +151,8 @@ class Gallery:
         async with searcher.database.connection() as connection:
             space = await find_active_space(connection, index)
         model = find_model(space.model, space.dimension)
-        picture = await asyncio.to_thread(_prepare, data, model, space.preprocessing)
+        async with self._preparing:
+            picture = await asyncio.to_thread(_prepare, data, model, space.preprocessing)
         name = hashlib.sha256(space.preprocessing.encode() + b"\0" + data).hexdigest()[:32]
         self._dropped.put(name, picture, picture.weight)
         return name
@@ -174,6 +183,21 @@ class Gallery:
                 yield
         finally:
             self._asking -= 1
+
+    @contextmanager
+    def uploading(self) -> Iterator[None]:
+        """Take one of the few places for a picture that is read and prepared.
+
+        Raises:
+            QuotaExceeded: all are taken.
+        """
+        if self._uploading >= UPLOADS_AT_ONCE:
+            raise QuotaExceeded("Many pictures are arriving just now. Drop it again in a moment.")
+        self._uploading += 1
+        try:
+            yield
+        finally:
+            self._uploading -= 1
 
 
 def _prepare(data: bytes, model: EmbeddingModel, preprocessing: str) -> DroppedPicture:

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import secrets
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from deployments.gallery import service, thumbnails
+from deployments.gallery import endpoints, service, thumbnails
 from tasks.core.run import open_run
 from tasks.core.searcher import Searcher
 from tasks.core.settings import Settings
@@ -169,6 +170,53 @@ async def test_more_questions_than_the_model_is_asked_at_once_wait_and_then_are_
     statuses = sorted([answer.status_code for answer in await asyncio.gather(*asked)])
     assert statuses == [200] * 7 + [503] * 3
     assert (await model_server.statistics()).most_in_flight <= service.MODEL_QUESTIONS_AT_ONCE
+
+
+async def test_few_pictures_are_read_and_prepared_at_once_and_others_are_refused(
+    gallery: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "UPLOADS_AT_ONCE", 5)
+    preparing, most, released = 0, 0, threading.Event()
+    prepare_picture = service.prepare_picture
+
+    def prepare(*asked: Any) -> bytes:
+        nonlocal preparing, most
+        preparing += 1
+        most = max(most, preparing)
+        released.wait(30)
+        preparing -= 1
+        return prepare_picture(*asked)
+
+    monkeypatch.setattr(service, "prepare_picture", prepare)
+    monkeypatch.setattr(service, "find_preparation", lambda _: prepare)
+    drops = [gallery.post("/api/pictures", content=picture(number)) for number in range(8)]
+    statuses = []
+    for drop in asyncio.as_completed(drops):
+        answer = await drop
+        statuses.append(answer.status_code)
+        if len(statuses) == 3:
+            assert "Many pictures are arriving just now" in answer.json()["error"]
+            await asyncio.sleep(0.2)
+            released.set()
+    assert statuses == [503] * 3 + [201] * 5
+    assert most == service.PREPARED_AT_ONCE
+    assert (await gallery.post("/api/pictures", content=picture(9))).status_code == 201
+
+
+async def test_a_picture_that_does_not_arrive_lets_others_in(
+    gallery: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "UPLOADS_AT_ONCE", 1)
+    monkeypatch.setattr(endpoints, "UPLOAD_SECONDS", 0.2)
+
+    async def trickle() -> AsyncIterator[bytes]:
+        yield b"a"
+        await asyncio.sleep(1)
+        yield b"b"
+
+    answer = await gallery.post("/api/pictures", content=trickle())
+    assert (answer.status_code, "did not arrive" in answer.json()["error"]) == (400, True)
+    assert (await gallery.post("/api/pictures", content=picture(1))).status_code == 201
 
 
 async def test_a_thumbnail_is_small_and_may_be_kept_for_ever(gallery: httpx.AsyncClient) -> None:
