@@ -308,6 +308,21 @@ async def test_a_phone_shows_it_all_without_scrolling_sideways(
     await context.close()
 
 
+async def test_what_the_model_could_not_answer_is_asked_again(page: Page) -> None:
+    await settled(page)
+    busy = {"error": "The model is busy.", "kind": "QuotaExceeded", "passing": False}
+    for way in ("Search", "Try again"):
+        await page.route("**/api/similar*", lambda route: route.fulfill(status=503, json=busy))
+        await page.get_by_label("Describe a picture").fill("airliner")
+        await page.get_by_role("button", name="Search").click()
+        await expect(page.get_by_role("alert")).to_contain_text("The model is busy.")
+        await page.unroute("**/api/similar*")
+        await page.get_by_role("button", name=way).click()
+        await expect(page.get_by_role("heading", name="“airliner”")).to_be_visible()
+        await expect(page.locator("a.tile")).to_have_count(48)
+        await expect(page.get_by_role("alert")).to_be_empty()
+
+
 async def test_a_gallery_that_was_away_is_shown_again_when_it_is_back(page: Page) -> None:
     await settled(page)
     await page.route("**/api/**", lambda route: route.abort())

@@ -1,9 +1,11 @@
 // The gallery's answers, and the addresses of its views.
 
 export class Refusal extends Error {
-  constructor(sentence, passing) {
+  // passing: over by itself; again: not the visitor's mistake, so asking again may work.
+  constructor(sentence, passing, again = passing) {
     super(sentence);
     this.passing = passing;
+    this.again = again;
   }
 }
 
@@ -22,7 +24,10 @@ async function read(address, options) {
     if (error.name === "AbortError") throw error;
     throw new Refusal(`The gallery answered ${response.status} and nothing that can be read.`, true);
   }
-  if (!response.ok) throw new Refusal(body.error, body.passing ?? false);
+  if (!response.ok) {
+    const passing = body.passing ?? false;
+    throw new Refusal(body.error, passing, passing || response.status >= 500 || response.status === 429);
+  }
   return body;
 }
 

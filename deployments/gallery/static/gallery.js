@@ -65,7 +65,7 @@ async function show({ moved = false, returned = null } = {}) {
   } catch (error) {
     clearTimeout(blank);
     if (error.name === "AbortError") return;
-    fail(error, error.passing ? show : goHome);
+    fail(error, error.again ? show : goHome);
   }
   main.setAttribute("aria-busy", "false");
 }
@@ -155,7 +155,7 @@ function fail(error, again) {
   clear();
   heading.textContent = error.passing ? "The index cannot be shown right now" : "That did not work";
   document.title = `${heading.textContent} · birdwalk`;
-  const label = error.passing ? "Try again" : "Back to the pictures";
+  const label = error.again ? "Try again" : "Back to the pictures";
   const button = element("button", { type: "button" }, label);
   button.addEventListener("click", () => again());
   const more = error.passing ? " This page tries again by itself." : "";
@@ -167,13 +167,14 @@ function fail(error, again) {
 // --- what a visitor does
 
 async function askWithPicture(file) {
+  clearTimeout(againTimer);
   heading.textContent = "Looking at your picture …";
   at("status").textContent = heading.textContent;
   main.setAttribute("aria-busy", "true");
   try {
     await go({ ...NOTHING_ASKED, picture: await keepPicture(view.index, file) });
   } catch (error) {
-    fail(error, show);
+    fail(error, error.again ? () => askWithPicture(file) : show);
     main.setAttribute("aria-busy", "false");
   }
 }
@@ -185,6 +186,7 @@ at("search").addEventListener("submit", (event) => {
   const text = at("text").value.trim();
   at("text").blur();
   if (text !== view.text || view.image || view.picture) go({ ...NOTHING_ASKED, text });
+  else show({ moved: true });
 });
 
 at("prefix").addEventListener("input", () => {
