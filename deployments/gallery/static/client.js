@@ -34,7 +34,8 @@ async function read(address, options) {
 function address(path, values) {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(values)) if (value) query.set(name, value);
-  return query.size ? `${path}?${query}` : path;
+  const text = query.toString(); // older browsers know no query.size
+  return text ? `${path}?${text}` : path;
 }
 
 export const NAMES = ["index", "text", "image", "picture", "prefix", "after", "before"];
