@@ -80,7 +80,7 @@ async def page(chromium: Browser, address: str) -> AsyncIterator[Page]:
 
 async def settled(page: Page) -> Locator:
     """Wait until the page shows what its address says; return the tiles."""
-    await expect(page.locator("main")).to_have_attribute("aria-busy", "false")
+    await expect(page.locator("#grid")).to_have_attribute("aria-busy", "false")
     return page.locator("a.tile")
 
 

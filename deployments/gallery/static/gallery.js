@@ -14,7 +14,7 @@ const NOTHING_ASKED = { text: "", image: "", picture: "" };
 const ANYWHERE = { prefix: "", after: "", before: "" };
 
 const at = (id) => document.getElementById(id);
-const [grid, heading, summary, main] = ["grid", "heading", "summary", "main"].map(at);
+const [grid, heading, summary] = ["grid", "heading", "summary"].map(at);
 let view = viewOf(location);
 let reading = new AbortController();
 let againTimer;
@@ -52,7 +52,7 @@ async function show({ moved = false, returned = null } = {}) {
   clearTimeout(againTimer);
   reading.abort();
   reading = new AbortController();
-  main.setAttribute("aria-busy", "true");
+  grid.setAttribute("aria-busy", "true");
   fillControls();
   const blank = setTimeout(showSkeletons, SKELETON_MILLISECONDS);
   try {
@@ -67,7 +67,7 @@ async function show({ moved = false, returned = null } = {}) {
     if (error.name === "AbortError") return;
     fail(error, error.again ? show : goHome);
   }
-  main.setAttribute("aria-busy", "false");
+  grid.setAttribute("aria-busy", "false");
 }
 
 function fillControls() {
@@ -170,12 +170,12 @@ async function askWithPicture(file) {
   clearTimeout(againTimer);
   heading.textContent = "Looking at your picture …";
   at("status").textContent = heading.textContent;
-  main.setAttribute("aria-busy", "true");
+  grid.setAttribute("aria-busy", "true");
   try {
     await go({ ...NOTHING_ASKED, picture: await keepPicture(view.index, file) });
   } catch (error) {
     fail(error, error.again ? () => askWithPicture(file) : show);
-    main.setAttribute("aria-busy", "false");
+    grid.setAttribute("aria-busy", "false");
   }
 }
 
