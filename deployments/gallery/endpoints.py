@@ -29,6 +29,7 @@ UPLOAD_SECONDS = 120.0
 """A picture that trickles in keeps the place of another no longer."""
 
 LONGEST_PREFIX = 1024
+LONGEST_NUMBER = 40
 FOR_A_YEAR = "private, max-age=31536000, immutable"
 NOT_KEPT = "no-store"
 PLACEHOLDER = resources.files("deployments.gallery").joinpath("static/placeholder.svg").read_bytes()
@@ -174,6 +175,8 @@ async def show_thumbnail(request: Request) -> Response:
     generation = query.get("generation", "")
     if not (generation.isascii() and generation.isdigit()):
         raise InvalidInput(f"generation is {generation!r}; expected a number.")
+    if len(generation) > LONGEST_NUMBER:
+        raise InvalidInput(f"generation has {len(generation):,} digits; no object's has as many.")
     place, index = _place(query.get("uri", "")), query.get("index", "")
     index = await gallery.choose_index(index)
     found = await gallery.thumbnails.find(

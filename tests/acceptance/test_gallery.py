@@ -236,6 +236,34 @@ async def test_a_prefix_filters_the_pages_and_the_answers(page: Page) -> None:
     assert (await names(page))[0].startswith("planes/")
 
 
+async def test_folders_that_could_not_be_read_are_asked_for_again(page: Page) -> None:
+    await settled(page)
+    await page.route("**/api/folders*", lambda route: route.abort())
+    await page.goto(page.url)
+    await settled(page)
+    folders = page.get_by_role("navigation", name="Folders")
+    await expect(page.locator("#summary")).to_have_text("100 of 165 images")
+    await expect(folders).to_be_empty()
+    await page.unroute("**/api/folders*")
+    await page.get_by_role("link", name="Next").click()
+    await expect(folders).to_contain_text("ships/")
+
+
+async def test_a_half_typed_filter_is_no_part_of_the_next_view(page: Page) -> None:
+    tile = (await settled(page)).first
+    await tile.evaluate(
+        """tile => {
+            const prefix = document.getElementById("prefix");
+            prefix.value = "bir";
+            prefix.dispatchEvent(new Event("input"));
+            tile.click();
+        }"""
+    )
+    await expect(page.locator("#more code")).to_be_visible()
+    await page.wait_for_timeout(600)
+    assert "prefix" not in page.url
+
+
 async def test_another_index_is_chosen(page: Page) -> None:
     await settled(page)
     await page.get_by_role("combobox", name="Index").select_option("some_birds")

@@ -267,6 +267,7 @@ async def test_only_images_of_the_index_are_read_from_the_bucket(
         ({"index": "none"}, 404),
         ({"generation": "1e3"}, 400),
         ({"generation": "9" * 30}, 200),
+        ({"generation": "9" * 5000}, 400),
         ({"size": "huge"}, 400),
     ):
         answer = await gallery.get("/thumbnail", params={**asked, **change})

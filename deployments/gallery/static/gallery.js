@@ -26,6 +26,8 @@ history.scrollRestoration = "manual";
 
 function go(changes, { replace = false } = {}) {
   const there = addressOf({ ...view, after: "", before: "", ...changes });
+  // Half a filter that was being typed is no part of the new view.
+  clearTimeout(typingTimer);
   remember();
   const depth = (history.state?.depth ?? 0) + (replace ? 0 : 1);
   history[replace ? "replaceState" : "pushState"]({ depth }, "", there);
@@ -221,7 +223,10 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-addEventListener("popstate", (event) => show({ returned: event.state ?? {} }));
+addEventListener("popstate", (event) => {
+  clearTimeout(typingTimer);
+  show({ returned: event.state ?? {} });
+});
 addEventListener("pagehide", remember);
 
 show({ returned: history.state?.scroll ? history.state : null });
