@@ -1,5 +1,6 @@
 """What the gallery answers to each address. A dropped picture is a POST; all else only reads."""
 
+import asyncio
 from importlib import resources
 
 from starlette.requests import Request
@@ -24,7 +25,11 @@ PAGE_IMAGES = 100
 NEIGHBOURS = 48
 FOLDERS = 60
 MOST_UPLOADED_BYTES = 20_000_000
+UPLOAD_SECONDS = 120.0
+"""A picture that trickles in keeps the place of another no longer."""
+
 LONGEST_PREFIX = 1024
+LONGEST_NUMBER = 40
 FOR_A_YEAR = "private, max-age=31536000, immutable"
 NOT_KEPT = "no-store"
 PLACEHOLDER = resources.files("deployments.gallery").joinpath("static/placeholder.svg").read_bytes()
@@ -71,10 +76,12 @@ async def find_nearest(request: Request) -> Response:
     gallery, query = _gallery(request), request.query_params
     index = await gallery.choose_index(query.get("index", ""))
     picture = query.get("picture")
+    dropped = None if picture is None else gallery.find_picture(picture)
     question = Question(
         uri=query.get("image"),
         text=query.get("text"),
-        data=None if picture is None else gallery.find_picture(picture),
+        data=None if dropped is None else dropped.data,
+        prepared="" if dropped is None else dropped.preprocessing,
         count=_count(request, NEIGHBOURS),
         prefix=_prefix(request),
     )
@@ -99,6 +106,22 @@ async def keep_picture(request: Request) -> Response:
     """Keep the picture in the request's body for a while; return the name to ask with."""
     gallery = _gallery(request)
     index = await gallery.choose_index(request.query_params.get("index", ""))
+    with gallery.uploading():
+        name = await gallery.keep_picture(index, await _read_upload(request))
+    return Json({"picture": name}, 201)
+
+
+async def _read_upload(request: Request) -> bytes:
+    try:
+        async with asyncio.timeout(UPLOAD_SECONDS):
+            return await _read_body(request)
+    except TimeoutError as error:
+        raise UnreadablePicture(
+            f"The picture did not arrive within {UPLOAD_SECONDS:.0f} s. Scale it down."
+        ) from error
+
+
+async def _read_body(request: Request) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -108,7 +131,7 @@ async def keep_picture(request: Request) -> Response:
             )
     if not body:
         raise UnreadablePicture("The picture is empty. Drop a picture file.")
-    return Json({"picture": await gallery.keep_picture(index, bytes(body))}, 201)
+    return bytes(body)
 
 
 async def list_subfolders(request: Request) -> Response:
@@ -146,12 +169,14 @@ async def show_thumbnail(request: Request) -> Response:
     if size not in SIDES:
         raise InvalidInput(f"size is {size!r}; expected one of {', '.join(SIDES)}.")
     if "picture" in query:
-        data = gallery.find_picture(query["picture"])
+        data = gallery.find_picture(query["picture"]).shown
         shown = await gallery.thumbnails.draw(data, "The picture", size)
         return Response(shown.data, 200, {"Cache-Control": FOR_A_YEAR}, shown.media_type)
     generation = query.get("generation", "")
     if not (generation.isascii() and generation.isdigit()):
         raise InvalidInput(f"generation is {generation!r}; expected a number.")
+    if len(generation) > LONGEST_NUMBER:
+        raise InvalidInput(f"generation has {len(generation):,} digits; no object's has as many.")
     place, index = _place(query.get("uri", "")), query.get("index", "")
     index = await gallery.choose_index(index)
     found = await gallery.thumbnails.find(

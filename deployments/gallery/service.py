@@ -4,15 +4,16 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from deployments.gallery.thumbnails import Thumbnails
 from tasks.core.browsing import PublishedIndex, list_published
 from tasks.core.caching import BoundedCache
 from tasks.core.errors import BirdwalkError, InvalidInput, QuotaExceeded, UnknownImage
-from tasks.core.models import find_model
+from tasks.core.models import EmbeddingModel, find_model
+from tasks.core.preprocessing import find_preparation
 from tasks.core.scaling import prepare_picture
 from tasks.core.searcher import Searcher, open_searcher
 from tasks.core.settings import Settings
@@ -24,6 +25,12 @@ DROPPED_BYTES = 64_000_000
 
 MODEL_QUESTIONS_AT_ONCE = 4
 MODEL_QUESTIONS_WAITING = 16
+UPLOADS_AT_ONCE = 8
+"""Being read, waiting or being prepared: of 20 MB at most each, so 160 MB in all."""
+
+PREPARED_AT_ONCE = 2
+"""A picture of 89 megapixels takes half a gigabyte while it is decoded and scaled."""
+
 MEGABYTE = 1_000_000
 AGAIN_SECONDS = 1.0
 """A database that is away is not asked again for each of a page's requests."""
@@ -37,6 +44,26 @@ class Failure:
 
     error: BirdwalkError
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedPicture:
+    """A picture to ask with; the original, of up to 20 MB, is not kept.
+
+    Attributes:
+        data: encoded, as the pictures of the space were prepared.
+        preprocessing: how that was.
+        shown: the whole picture, encoded and small, for the page.
+    """
+
+    data: bytes
+    preprocessing: str
+    shown: bytes
+
+    @property
+    def weight(self) -> int:
+        """Bytes."""
+        return len(self.data) + (0 if self.shown is self.data else len(self.shown))
 
 
 class Gallery:
@@ -56,9 +83,11 @@ class Gallery:
         self._searcher: Searcher | None = None
         self._failure: Failure | None = None
         self._opening = asyncio.Lock()
-        self._dropped: BoundedCache[str, bytes] = BoundedCache(DROPPED_BYTES)
+        self._dropped: BoundedCache[str, DroppedPicture] = BoundedCache(DROPPED_BYTES)
         self._model = asyncio.Semaphore(MODEL_QUESTIONS_AT_ONCE)
         self._asking = 0
+        self._preparing = asyncio.Semaphore(PREPARED_AT_ONCE)
+        self._uploading = 0
 
     async def searcher(self) -> Searcher:
         """Return the one searcher of this process, opened as soon as the database lets it.
@@ -122,12 +151,13 @@ class Gallery:
         async with searcher.database.connection() as connection:
             space = await find_active_space(connection, index)
         model = find_model(space.model, space.dimension)
-        picture = await asyncio.to_thread(prepare_picture, data, "The picture", model)
-        name = hashlib.sha256(picture).hexdigest()[:32]
-        self._dropped.put(name, picture, len(picture))
+        async with self._preparing:
+            picture = await asyncio.to_thread(_prepare, data, model, space.preprocessing)
+        name = hashlib.sha256(space.preprocessing.encode() + b"\0" + data).hexdigest()[:32]
+        self._dropped.put(name, picture, picture.weight)
         return name
 
-    def find_picture(self, name: str) -> bytes:
+    def find_picture(self, name: str) -> DroppedPicture:
         """Return a picture that was dropped lately.
 
         Raises:
@@ -153,6 +183,30 @@ class Gallery:
                 yield
         finally:
             self._asking -= 1
+
+    @contextmanager
+    def uploading(self) -> Iterator[None]:
+        """Take one of the few places for a picture that is read and prepared.
+
+        Raises:
+            QuotaExceeded: all are taken.
+        """
+        if self._uploading >= UPLOADS_AT_ONCE:
+            raise QuotaExceeded("Many pictures are arriving just now. Drop it again in a moment.")
+        self._uploading += 1
+        try:
+            yield
+        finally:
+            self._uploading -= 1
+
+
+def _prepare(data: bytes, model: EmbeddingModel, preprocessing: str) -> DroppedPicture:
+    # From the original: a crop of a smaller copy is not the crop that the space holds.
+    prepare = find_preparation(preprocessing)
+    shown = prepare_picture(data, "The picture", model)
+    if prepare is prepare_picture:
+        return DroppedPicture(shown, preprocessing, shown)
+    return DroppedPicture(prepare(data, "The picture", model), preprocessing, shown)
 
 
 @asynccontextmanager

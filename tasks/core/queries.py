@@ -91,6 +91,7 @@ async def embed_query(searcher: Searcher, space: Space, question: Question) -> Q
     A searcher that remembers it answers without one.
 
     Raises:
+        InvalidInput: the picture was prepared for a space of another preprocessing.
         UnknownImage: there is no object at the address.
         UnreadablePicture: the file or the bytes are no picture that the model reads.
         EmbeddingError: the model did not answer with a vector.
@@ -120,6 +121,8 @@ async def _prepare(searcher: Searcher, space: Space, question: Question) -> byte
         data = await asyncio.to_thread(read_file, question.file)
         return await asyncio.to_thread(prepare, data, str(question.file), model)
     if question.data is not None:
+        if question.prepared:
+            return _prepared_alike(space, question)
         return await asyncio.to_thread(prepare, question.data, "The upload", model)
     if question.uri is None or reads_images_itself(space.preprocessing):
         return None
@@ -128,6 +131,15 @@ async def _prepare(searcher: Searcher, space: Space, question: Question) -> byte
     except ImageGone as error:
         raise UnknownImage(f"There is no {question.uri}: {error}") from error
     return await asyncio.to_thread(prepare, data, question.uri, model)
+
+
+def _prepared_alike(space: Space, question: Question) -> bytes | None:
+    if question.prepared != space.preprocessing:
+        raise InvalidInput(
+            f"The picture was prepared for {question.prepared!r}, and index {space.index!r} has"
+            f" {space.preprocessing!r} now. Give the picture again."
+        )
+    return question.data
 
 
 def _identify(space: Space, question: Question, data: bytes | None) -> Hashable | None:

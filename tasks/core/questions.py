@@ -44,6 +44,7 @@ class Question:
         uri: an object as gs://bucket/name; it need not be in the index.
         file: a picture on this machine.
         data: a picture's encoded bytes, as an upload brings them.
+        prepared: the preprocessing that data went through already; empty where it is as it came.
         text: an English sentence.
         count: how many images to return, 1 to 100.
         metric: how distances are told; the order is the same for all.
@@ -58,6 +59,7 @@ class Question:
     uri: str | None = None
     file: Path | None = None
     data: bytes | None = field(default=None, repr=False)
+    prepared: str = ""
     text: str | None = None
     count: int = 10
     metric: Metric = "l2"

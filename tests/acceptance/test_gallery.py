@@ -80,7 +80,7 @@ async def page(chromium: Browser, address: str) -> AsyncIterator[Page]:
 
 async def settled(page: Page) -> Locator:
     """Wait until the page shows what its address says; return the tiles."""
-    await expect(page.locator("main")).to_have_attribute("aria-busy", "false")
+    await expect(page.locator("#grid")).to_have_attribute("aria-busy", "false")
     return page.locator("a.tile")
 
 
@@ -236,6 +236,34 @@ async def test_a_prefix_filters_the_pages_and_the_answers(page: Page) -> None:
     assert (await names(page))[0].startswith("planes/")
 
 
+async def test_folders_that_could_not_be_read_are_asked_for_again(page: Page) -> None:
+    await settled(page)
+    await page.route("**/api/folders*", lambda route: route.abort())
+    await page.goto(page.url)
+    await settled(page)
+    folders = page.get_by_role("navigation", name="Folders")
+    await expect(page.locator("#summary")).to_have_text("100 of 165 images")
+    await expect(folders).to_be_empty()
+    await page.unroute("**/api/folders*")
+    await page.get_by_role("link", name="Next").click()
+    await expect(folders).to_contain_text("ships/")
+
+
+async def test_a_half_typed_filter_is_no_part_of_the_next_view(page: Page) -> None:
+    tile = (await settled(page)).first
+    await tile.evaluate(
+        """tile => {
+            const prefix = document.getElementById("prefix");
+            prefix.value = "bir";
+            prefix.dispatchEvent(new Event("input"));
+            tile.click();
+        }"""
+    )
+    await expect(page.locator("#more code")).to_be_visible()
+    await page.wait_for_timeout(600)
+    assert "prefix" not in page.url
+
+
 async def test_another_index_is_chosen(page: Page) -> None:
     await settled(page)
     await page.get_by_role("combobox", name="Index").select_option("some_birds")
@@ -306,6 +334,21 @@ async def test_a_phone_shows_it_all_without_scrolling_sideways(
         paper = await page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (sum(map(int, re.findall(r"\d+", paper)[:3])) < 200) == (scheme == "dark")
     await context.close()
+
+
+async def test_what_the_model_could_not_answer_is_asked_again(page: Page) -> None:
+    await settled(page)
+    busy = {"error": "The model is busy.", "kind": "QuotaExceeded", "passing": False}
+    for way in ("Search", "Try again"):
+        await page.route("**/api/similar*", lambda route: route.fulfill(status=503, json=busy))
+        await page.get_by_label("Describe a picture").fill("airliner")
+        await page.get_by_role("button", name="Search").click()
+        await expect(page.get_by_role("alert")).to_contain_text("The model is busy.")
+        await page.unroute("**/api/similar*")
+        await page.get_by_role("button", name=way).click()
+        await expect(page.get_by_role("heading", name="“airliner”")).to_be_visible()
+        await expect(page.locator("a.tile")).to_have_count(48)
+        await expect(page.get_by_role("alert")).to_be_empty()
 
 
 async def test_a_gallery_that_was_away_is_shown_again_when_it_is_back(page: Page) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import secrets
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from deployments.gallery import service, thumbnails
+from deployments.gallery import endpoints, service, thumbnails
 from tasks.core.run import open_run
 from tasks.core.searcher import Searcher
 from tasks.core.settings import Settings
@@ -20,6 +21,7 @@ from tasks.core.spaces import create_table
 from tasks.core.thumbnails import read_thumbnail
 from tests.support.buckets import LocalBucket, picture
 from tests.support.databases import TEMPLATE, address_of, execute, secret
+from tests.support.drawings import draw_bird, encode, sky
 from tests.support.gallery import running_gallery
 from tests.support.model_server import ModelServer
 from tests.support.sync import options, sync
@@ -96,6 +98,31 @@ async def test_a_dropped_picture_is_asked_with_by_the_name_it_gets(
     assert Image.open(io.BytesIO(shown.content)).size == (512, 512)
 
 
+async def test_a_dropped_picture_is_cropped_as_those_of_the_index_were(
+    settings: Settings, bucket: LocalBucket
+) -> None:
+    scenes = []
+    for number, colour in enumerate(("#c08030", "#f4f4f4", "#b03030")):
+        scene = sky(1600, 1200, number)
+        draw_bird(scene, 200 + 225 * number, 150 + 60 * number, 200 + 50 * number, colour)
+        scenes.append(encode(scene))
+        bucket.put(f"{number}.png", scenes[number])
+    await sync(settings, bucket.name, crop="subject")
+    async with running_gallery(settings) as client:
+        answer = await client.post("/api/pictures", content=scenes[1])
+        name = answer.json()["picture"]
+        found = await read(client, "/api/similar", picture=name)
+        assert found["images"][0]["name"] == "1.png"
+        assert found["images"][0]["distance"] == pytest.approx(0, abs=1e-3)
+        assert found["images"][1]["distance"] > 0.1
+        # The page shows the whole of it.
+        shown = await client.get(found["picture"])
+        assert Image.open(io.BytesIO(shown.content)).size == (683, 512)
+        await sync(settings, bucket.name)
+        status, sentence = await refused(client, "/api/similar", picture=name)
+        assert (status, "Give the picture again" in sentence) == (400, True)
+
+
 async def test_what_cannot_be_asked_is_said_in_a_sentence(
     gallery: httpx.AsyncClient, model_server: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +170,53 @@ async def test_more_questions_than_the_model_is_asked_at_once_wait_and_then_are_
     statuses = sorted([answer.status_code for answer in await asyncio.gather(*asked)])
     assert statuses == [200] * 7 + [503] * 3
     assert (await model_server.statistics()).most_in_flight <= service.MODEL_QUESTIONS_AT_ONCE
+
+
+async def test_few_pictures_are_read_and_prepared_at_once_and_others_are_refused(
+    gallery: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "UPLOADS_AT_ONCE", 5)
+    preparing, most, released = 0, 0, threading.Event()
+    prepare_picture = service.prepare_picture
+
+    def prepare(*asked: Any) -> bytes:
+        nonlocal preparing, most
+        preparing += 1
+        most = max(most, preparing)
+        released.wait(30)
+        preparing -= 1
+        return prepare_picture(*asked)
+
+    monkeypatch.setattr(service, "prepare_picture", prepare)
+    monkeypatch.setattr(service, "find_preparation", lambda _: prepare)
+    drops = [gallery.post("/api/pictures", content=picture(number)) for number in range(8)]
+    statuses = []
+    for drop in asyncio.as_completed(drops):
+        answer = await drop
+        statuses.append(answer.status_code)
+        if len(statuses) == 3:
+            assert "Many pictures are arriving just now" in answer.json()["error"]
+            await asyncio.sleep(0.2)
+            released.set()
+    assert statuses == [503] * 3 + [201] * 5
+    assert most == service.PREPARED_AT_ONCE
+    assert (await gallery.post("/api/pictures", content=picture(9))).status_code == 201
+
+
+async def test_a_picture_that_does_not_arrive_lets_others_in(
+    gallery: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "UPLOADS_AT_ONCE", 1)
+    monkeypatch.setattr(endpoints, "UPLOAD_SECONDS", 0.2)
+
+    async def trickle() -> AsyncIterator[bytes]:
+        yield b"a"
+        await asyncio.sleep(1)
+        yield b"b"
+
+    answer = await gallery.post("/api/pictures", content=trickle())
+    assert (answer.status_code, "did not arrive" in answer.json()["error"]) == (400, True)
+    assert (await gallery.post("/api/pictures", content=picture(1))).status_code == 201
 
 
 async def test_a_thumbnail_is_small_and_may_be_kept_for_ever(gallery: httpx.AsyncClient) -> None:
@@ -193,6 +267,7 @@ async def test_only_images_of_the_index_are_read_from_the_bucket(
         ({"index": "none"}, 404),
         ({"generation": "1e3"}, 400),
         ({"generation": "9" * 30}, 200),
+        ({"generation": "9" * 5000}, 400),
         ({"size": "huge"}, 400),
     ):
         answer = await gallery.get("/thumbnail", params={**asked, **change})

@@ -40,6 +40,31 @@ def test_all_that_a_file_asks_for_is_there(name: str) -> None:
     assert {one or other for one, other in wanted} <= read_files().keys()
 
 
+def test_the_border_of_a_field_is_seen_on_either_side_in_light_and_in_dark() -> None:
+    style = read_files()["gallery.css"].data.decode()
+    assert re.search(
+        r"\.field input, \.field select {[^}]* border: 1px solid var\(--field-line\)", style
+    )
+    colours = {
+        name: re.findall(rf"--{name}: #(\w{{6}});", style)
+        for name in ("field-line", "paper", "raised")
+    }
+    for around in ("paper", "raised"):
+        for line, ground in zip(colours["field-line"], colours[around], strict=True):
+            dark, light = sorted((luminance(line), luminance(ground)))
+            # WCAG 2.2, 1.4.11: what alone tells where a field is.
+            assert (light + 0.05) / (dark + 0.05) >= 3, (line, ground)
+
+
+def luminance(colour: str) -> float:
+    """Return the relative luminance of a colour as WCAG 2.2 defines it."""
+    shares = [value / 255 for value in bytes.fromhex(colour)]
+    red, green, blue = (
+        share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
 async def test_a_file_is_sent_again_only_when_it_changed(visitor: httpx.AsyncClient) -> None:
     answer = await visitor.get("/")
     assert answer.headers["content-type"] == "text/html; charset=utf-8"

@@ -1,9 +1,11 @@
 // The gallery's answers, and the addresses of its views.
 
 export class Refusal extends Error {
-  constructor(sentence, passing) {
+  // passing: over by itself; again: not the visitor's mistake, so asking again may work.
+  constructor(sentence, passing, again = passing) {
     super(sentence);
     this.passing = passing;
+    this.again = again;
   }
 }
 
@@ -22,14 +24,18 @@ async function read(address, options) {
     if (error.name === "AbortError") throw error;
     throw new Refusal(`The gallery answered ${response.status} and nothing that can be read.`, true);
   }
-  if (!response.ok) throw new Refusal(body.error, body.passing ?? false);
+  if (!response.ok) {
+    const passing = body.passing ?? false;
+    throw new Refusal(body.error, passing, passing || response.status >= 500 || response.status === 429);
+  }
   return body;
 }
 
 function address(path, values) {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(values)) if (value) query.set(name, value);
-  return query.size ? `${path}?${query}` : path;
+  const text = query.toString(); // older browsers know no query.size
+  return text ? `${path}?${text}` : path;
 }
 
 export const NAMES = ["index", "text", "image", "picture", "prefix", "after", "before"];

@@ -14,7 +14,7 @@ const NOTHING_ASKED = { text: "", image: "", picture: "" };
 const ANYWHERE = { prefix: "", after: "", before: "" };
 
 const at = (id) => document.getElementById(id);
-const [grid, heading, summary, main] = ["grid", "heading", "summary", "main"].map(at);
+const [grid, heading, summary] = ["grid", "heading", "summary"].map(at);
 let view = viewOf(location);
 let reading = new AbortController();
 let againTimer;
@@ -26,6 +26,8 @@ history.scrollRestoration = "manual";
 
 function go(changes, { replace = false } = {}) {
   const there = addressOf({ ...view, after: "", before: "", ...changes });
+  // Half a filter that was being typed is no part of the new view.
+  clearTimeout(typingTimer);
   remember();
   const depth = (history.state?.depth ?? 0) + (replace ? 0 : 1);
   history[replace ? "replaceState" : "pushState"]({ depth }, "", there);
@@ -52,7 +54,7 @@ async function show({ moved = false, returned = null } = {}) {
   clearTimeout(againTimer);
   reading.abort();
   reading = new AbortController();
-  main.setAttribute("aria-busy", "true");
+  grid.setAttribute("aria-busy", "true");
   fillControls();
   const blank = setTimeout(showSkeletons, SKELETON_MILLISECONDS);
   try {
@@ -65,9 +67,9 @@ async function show({ moved = false, returned = null } = {}) {
   } catch (error) {
     clearTimeout(blank);
     if (error.name === "AbortError") return;
-    fail(error, error.passing ? show : goHome);
+    fail(error, error.again ? show : goHome);
   }
-  main.setAttribute("aria-busy", "false");
+  grid.setAttribute("aria-busy", "false");
 }
 
 function fillControls() {
@@ -155,7 +157,7 @@ function fail(error, again) {
   clear();
   heading.textContent = error.passing ? "The index cannot be shown right now" : "That did not work";
   document.title = `${heading.textContent} · birdwalk`;
-  const label = error.passing ? "Try again" : "Back to the pictures";
+  const label = error.again ? "Try again" : "Back to the pictures";
   const button = element("button", { type: "button" }, label);
   button.addEventListener("click", () => again());
   const more = error.passing ? " This page tries again by itself." : "";
@@ -167,14 +169,15 @@ function fail(error, again) {
 // --- what a visitor does
 
 async function askWithPicture(file) {
+  clearTimeout(againTimer);
   heading.textContent = "Looking at your picture …";
   at("status").textContent = heading.textContent;
-  main.setAttribute("aria-busy", "true");
+  grid.setAttribute("aria-busy", "true");
   try {
     await go({ ...NOTHING_ASKED, picture: await keepPicture(view.index, file) });
   } catch (error) {
-    fail(error, show);
-    main.setAttribute("aria-busy", "false");
+    fail(error, error.again ? () => askWithPicture(file) : show);
+    grid.setAttribute("aria-busy", "false");
   }
 }
 
@@ -185,6 +188,7 @@ at("search").addEventListener("submit", (event) => {
   const text = at("text").value.trim();
   at("text").blur();
   if (text !== view.text || view.image || view.picture) go({ ...NOTHING_ASKED, text });
+  else show({ moved: true });
 });
 
 at("prefix").addEventListener("input", () => {
@@ -219,7 +223,10 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-addEventListener("popstate", (event) => show({ returned: event.state ?? {} }));
+addEventListener("popstate", (event) => {
+  clearTimeout(typingTimer);
+  show({ returned: event.state ?? {} });
+});
 addEventListener("pagehide", remember);
 
 show({ returned: history.state?.scroll ? history.state : null });

@@ -5,7 +5,7 @@ import { chip, element, spaceTable, syncList } from "./drawing.js";
 
 const at = (id) => document.getElementById(id);
 const quiet = (promise) => promise.catch(() => null);
-const folders = { of: null, found: [] };
+const folders = { of: null, at: 0, found: [] };
 const foot = { of: null, at: 0 };
 const FRESH_MILLISECONDS = 30000;
 let indexes = [];
@@ -36,13 +36,14 @@ export async function showFoot(index) {
 export async function showFolders(index, view) {
   const { prefix } = view;
   const key = JSON.stringify([index, prefix]);
-  if (folders.of !== key) {
+  if (folders.of !== key || Date.now() - folders.at >= FRESH_MILLISECONDS) {
     const folder = prefix.replace(/[^/]*$/, "");
     const levels = folder ? [folder.replace(/[^/]*\/$/, ""), folder] : [""];
     const found = await Promise.all(levels.map((level) => quiet(readFolders(index, level))));
     const parts = levels[0].split("/").slice(0, -1);
     const above = parts.map((_, depth) => `${parts.slice(0, depth + 1).join("/")}/`);
-    folders.of = key;
+    // What could not be read is asked for again with the next view.
+    Object.assign(folders, { of: found.every(Boolean) ? key : null, at: Date.now() });
     folders.found = [...new Set([...above, ...found.flat()])].filter(Boolean);
   }
   const kept = { ...view, after: "", before: "" };
