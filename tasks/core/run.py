@@ -174,8 +174,8 @@ async def open_run(
     One that only plans works on a rehearsal of the database, of which nothing stays.
 
     Raises:
-        IndexBusy: another run holds the index.
-        DatabaseUnavailable: Postgres cannot be reached.
+        IndexBusy: another run holds the index, or took it meanwhile: the block is cancelled at once.
+        DatabaseUnavailable: Postgres cannot be reached, or was away for too long.
         SystemicFailure, StorageError: there are no Google credentials.
     """
     async with AsyncExitStack() as stack:
@@ -189,7 +189,7 @@ async def open_run(
         limiter = Limiter(options.requests_per_minute)
         run = Run(identity, options, settings, database, hold, clients, limiter)
         try:
-            async with _rehearsed(run):
+            async with kept(hold), _rehearsed(run):
                 with _as_current(run):
                     yield run
         except BaseException as error:
