@@ -174,7 +174,7 @@ async def open_run(
     One that only plans works on a rehearsal of the database, of which nothing stays.
 
     Raises:
-        IndexBusy: another run holds the index, or took it meanwhile: the block is cancelled at once.
+        IndexBusy: another run holds the index, or took it: the block is cancelled.
         DatabaseUnavailable: Postgres cannot be reached, or was away for too long.
         SystemicFailure, StorageError: there are no Google credentials.
     """
