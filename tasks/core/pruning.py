@@ -25,11 +25,17 @@ class EarlierRun:
     directory: Path
     completed: bool
     has_space: bool
+    has_work: bool
 
     @property
     def waits(self) -> bool:
-        """Whether it holds what was paid for and is in no table yet."""
-        return self.has_space and not self.completed and (self.directory / "parts").exists()
+        """Whether it holds what was paid for and is in no table yet.
+
+        Without its work list nobody knows which versions its parts are of: so it is on the disk of
+        a shard, where no run found them.
+        """
+        wanted = self.has_space and self.has_work and not self.completed
+        return wanted and (self.directory / "parts").exists()
 
 
 async def prune_runs(run: Run) -> int:
@@ -49,6 +55,7 @@ async def prune_runs(run: Run) -> int:
             run_directory(run.settings, RunIdentity(row["run_id"], row["run_key"])),
             row["completed"],
             row["has_space"],
+            row["has_work"],
         )
         for row in rows
     ]

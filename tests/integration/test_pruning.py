@@ -115,3 +115,17 @@ async def test_paid_parts_stay_until_their_space_is_dropped(
     assert not (dead / "parts").exists()
     await prune(keeping_two, bucket)
     assert not dead.exists()
+
+
+async def test_parts_that_no_run_has_a_work_list_for_do_not_stay(
+    keeping_two: Settings, bucket: LocalBucket
+) -> None:
+    bucket.put_pictures(2)
+    dead = await die_with_parts(keeping_two, bucket)
+    # A machine that only has shards: the next run is elsewhere, and does not find them.
+    elsewhere = dead.parent.with_name("elsewhere")
+    await sync(keeping_two.model_copy(update={"data_directory": elsewhere}), bucket.name)
+    for _ in range(2):
+        await leave_files(keeping_two, bucket)
+    await prune(keeping_two, bucket)
+    assert not dead.exists()
