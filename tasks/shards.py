@@ -15,7 +15,6 @@ from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Cancelling, Crashed
 
 from tasks.core.errors import DatabaseUnavailable
-from tasks.core.holds import kept
 from tasks.core.progress import count_done
 from tasks.core.run import Run
 from tasks.core.shards import give_up_shard, live_shards
@@ -63,13 +62,12 @@ async def embed_in_shards(run: Run, plan: SyncPlan, shards: int) -> None:
 
     Raises:
         IndexBusy: the run lost its index to another.
-        DatabaseUnavailable: Postgres was away for too long.
     """
     if not plan.calls:
         return
     started: list[_Shard] = []
     with run.timed("embed_batches"):
-        async with get_client() as client, kept(run.hold):
+        async with get_client() as client:
             try:
                 for number in range(shards):
                     flow_run = await _start_shard(run, plan, number, shards)

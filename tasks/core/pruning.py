@@ -9,6 +9,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.core.csvfile import open_part
+from tasks.core.leftovers import count_part, parts_in
 from tasks.core.postgres import Connection
 from tasks.core.run import Run, RunIdentity, run_directory
 from tasks.core.settings import Settings
@@ -23,11 +25,17 @@ class EarlierRun:
     directory: Path
     completed: bool
     has_space: bool
+    has_work: bool
 
     @property
     def waits(self) -> bool:
-        """Whether it holds what was paid for and is in no table yet."""
-        return self.has_space and not self.completed and (self.directory / "parts").exists()
+        """Whether it holds what was paid for and is in no table yet.
+
+        Without its work list nobody knows which versions its parts are of: so it is on the disk of
+        a shard, where no run found them.
+        """
+        wanted = self.has_space and self.has_work and not self.completed
+        return wanted and (self.directory / "parts").exists()
 
 
 async def prune_runs(run: Run) -> int:
@@ -47,6 +55,7 @@ async def prune_runs(run: Run) -> int:
             run_directory(run.settings, RunIdentity(row["run_id"], row["run_key"])),
             row["completed"],
             row["has_space"],
+            row["has_work"],
         )
         for row in rows
     ]
@@ -70,10 +79,18 @@ def _prune(earlier: list[EarlierRun], settings: Settings) -> int:
 
 
 async def remove_waiting_parts(connection: Connection, settings: Settings, space: Space) -> None:
-    """Remove the parts that dead runs left for a space; nobody will load them."""
+    """Remove the parts that dead runs left for a space; what they had paid for is counted first.
+
+    Raises:
+        PartInUse: a process of a dead run still writes.
+    """
     theirs = (space.model, space.dimension, space.preprocessing)
     for row in await connection.fetch(sql("select_dead_runs"), space.index, 0):
         if (row["model"], row["dimension"], row["preprocessing"]) == theirs:
             identity = RunIdentity(row["run_id"], row["run_key"])
             parts = run_directory(settings, identity) / "parts"
+            for part in parts_in(parts):
+                with await open_part(part, row["dimension"]):
+                    async with connection.transaction():
+                        await count_part(connection, row, part)
             await asyncio.to_thread(shutil.rmtree, parts, ignore_errors=True)

@@ -4,13 +4,13 @@ A part names images only; the dead run's work list in Postgres says which versio
 What it had paid for is counted for the dead run, not for the one that loads it.
 """
 
-import shutil
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from tasks.core.csvfile import read_part
+from tasks.core.csvfile import open_part, read_part
 from tasks.core.expected import expect_rows
-from tasks.core.ledger import Tally, count_unfinished
+from tasks.core.leftovers import batch_of, count_part, parts_in
 from tasks.core.loading import Row, load_rows
 from tasks.core.run import Run, RunIdentity, run_directory
 from tasks.core.spaces import space_table
@@ -22,8 +22,11 @@ async def recover_parts(run: Run, space: Space) -> tuple[int, list[int]]:
     """Load the leftover parts of earlier runs of this index, as far as they are of this space.
 
     Where only a plan was asked for, they are counted, and stay. Each part is loaded in a
-    transaction of its own. A part of another machine's disk is not
-    found, and its images are paid for again.
+    transaction of its own, once no process writes it any more. A part of another machine's disk is
+    not found, and its images are paid for again.
+
+    Raises:
+        PartInUse: a process of a dead run still writes.
 
     Returns:
         The rows loaded, and the runs whose parts must wait for another run: they are of another
@@ -38,41 +41,30 @@ async def recover_parts(run: Run, space: Space) -> tuple[int, list[int]]:
         parts = run_directory(run.settings, RunIdentity(row["run_id"], row["run_key"])) / "parts"
         if not parts.exists():
             continue
-        await _count_paid(run, row, parts)
-        if (row["bucket"], row["model"], row["dimension"], row["preprocessing"]) != ours:
-            waiting.append(row["run_id"])
-            continue
-        for part in _parts(parts):
-            recovered += await _recover_part(run, space, row["run_id"], part)
+        space_of_run = (row["bucket"], row["model"], row["dimension"], row["preprocessing"])
         covered = options.limit is None and row["prefix"].startswith(options.prefix)
-        if covered and not options.plan_only:
-            shutil.rmtree(parts, ignore_errors=True)
-        else:
+        for part in parts_in(parts):
+            with await _hold(run, row, part):
+                async with run.database.transaction() as connection:
+                    await count_part(connection, row, part)
+                if space_of_run != ours:
+                    continue
+                recovered += await _recover_part(run, space, row["run_id"], part)
+                if covered and not options.plan_only:
+                    part.unlink(missing_ok=True)
+        if space_of_run == ours and covered and not options.plan_only:
+            with suppress(OSError):  # something was put there meanwhile: it waits too
+                parts.rmdir()
+        if parts.exists():
             waiting.append(row["run_id"])
     return recovered, waiting
 
 
-async def _count_paid(run: Run, dead_run: Any, parts: Path) -> None:
-    """Count for a dead run what it paid for and never counted, whoever may use it now."""
-    run_id = dead_run["run_id"]
-    async with run.database.transaction() as connection:
-        counted = {
-            row["batch"] for row in await connection.fetch(sql("select_counted_batches"), run_id)
-        }
-        tallies = {
-            batch: Tally.of_rows(len(read_part(part, dead_run["dimension"])))
-            for part in _parts(parts)
-            if (batch := _batch_of(part)) not in counted
-        }
-        await count_unfinished(connection, run_id, dead_run["model"], tallies)
-
-
-def _parts(directory: Path) -> list[Path]:
-    return sorted(directory.glob("part-*.csv"))
-
-
-def _batch_of(part: Path) -> int:
-    return int(part.stem.removeprefix("part-"))
+async def _hold(run: Run, dead_run: Any, part: Path) -> AbstractContextManager[object]:
+    """Keep a part from whoever may still write it; a plan, which only counts, waits for nobody."""
+    if run.options.plan_only:
+        return nullcontext()
+    return await open_part(part, dead_run["dimension"])
 
 
 async def _recover_part(run: Run, space: Space, dead_run: int, part: Path) -> int:
@@ -81,7 +73,7 @@ async def _recover_part(run: Run, space: Space, dead_run: int, part: Path) -> in
         versions = await connection.fetch(
             sql("select_recoverable", table=space_table(space)),
             dead_run,
-            _batch_of(part),
+            batch_of(part),
             run.run_id,
             run.options.bucket,
         )

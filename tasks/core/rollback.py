@@ -64,6 +64,7 @@ async def drop_space(
     Raises:
         InvalidInput: there is no such space, or it is the one that readers see.
         IndexBusy: a run holds the index.
+        PartInUse: a process of a dead run still writes.
     """
     async with _held(database, index, "birdwalk drop-space"):
         async with database.connection() as connection:
@@ -73,11 +74,11 @@ async def drop_space(
                 f"Space {space_id} is what index {index!r} shows: it was left alone. Publish"
                 " another space first."
             )
+        async with database.connection() as connection:
+            await remove_waiting_parts(connection, settings, report.space)
         async with database.transaction() as connection:
             await connection.execute(sql("delete_space"), space_id)
             await connection.execute(sql("drop_space_table", table=space_table(report.space)))
-        async with database.connection() as connection:
-            await remove_waiting_parts(connection, settings, report.space)
     return report
 
 

@@ -175,8 +175,8 @@ async def open_run(
     One that only plans works on a rehearsal of the database, of which nothing stays.
 
     Raises:
-        IndexBusy: another run holds the index.
-        DatabaseUnavailable: Postgres cannot be reached.
+        IndexBusy: another run holds the index, or took it: the block is cancelled.
+        DatabaseUnavailable: Postgres cannot be reached, or was away for too long.
         SystemicFailure, StorageError: there are no Google credentials.
     """
     async with AsyncExitStack() as stack:
@@ -190,7 +190,7 @@ async def open_run(
         limiter = Limiter(options.requests_per_minute)
         run = Run(identity, options, settings, database, hold, clients, limiter)
         try:
-            async with _rehearsed(run):
+            async with kept(hold), _rehearsed(run):
                 with _as_current(run):
                     yield run
         except BaseException as error:

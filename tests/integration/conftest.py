@@ -12,7 +12,7 @@ from deployments.local.addresses import PROJECT
 from deployments.local.processes import start
 from deployments.local.samples import ensure_samples
 from deployments.local.stack import Stack
-from tasks.core import embedding
+from tasks.core import embedding, holds
 from tasks.core.run import Run, open_run
 from tasks.core.searcher import Searcher, open_searcher
 from tasks.core.settings import Settings
@@ -33,6 +33,12 @@ async def run(settings: Settings, bucket: LocalBucket) -> AsyncIterator[Run]:
     """An open run on this test's bucket, in batches of ten."""
     async with open_run(options(bucket.name, batch_size=10), settings, "test") as opened:
         yield opened
+
+
+@pytest.fixture
+def unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a run that lost its connection find out only when it asks."""
+    monkeypatch.setattr(holds, "SECONDS_BETWEEN_BEATS", 600.0)
 
 
 @pytest.fixture

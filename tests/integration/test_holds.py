@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tasks.core import holds
 from tasks.core.embedding import embed_batch
 from tasks.core.errors import IndexBusy
 from tasks.core.holds import IndexHold, ShardHold, kept
@@ -67,6 +68,58 @@ async def test_a_run_whose_connection_broke_goes_on(
         assert (await embed_batch(run, 1)).embedded == 3
 
 
+async def test_a_run_that_lost_its_index_stops_in_the_middle_of_a_batch(
+    settings: Settings,
+    bucket: LocalBucket,
+    model_server: ModelServer,
+    database: Database,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(holds, "SECONDS_BETWEEN_BEATS", 0.1)
+    bucket.put_pictures(60)
+    await model_server.reset()
+    # Sixty images at this pace are half a minute.
+    asked = options(bucket.name, batch_size=60, requests_per_minute=120)
+    usurper = await database.connect("birdwalk run usurper")
+
+    async def usurp() -> None:
+        async def pays() -> bool:
+            return await model_server.calls() >= 2
+
+        await until(pays)
+        # Waiting for it, it has the lock before the run can have it again.
+        lock = "SELECT pg_advisory_lock(hashtextextended('birdwalk index image_embeddings', 0))"
+        waiting = asyncio.create_task(usurper.execute(lock))
+        await until(lambda: waits_for_the_index(url))
+        await cut(url, "%long-breath")
+        await waiting
+
+    async def be_long() -> None:
+        async with open_run(asked, settings, "run long-breath") as run:
+            await prepare(run)
+            await embed_batch(run, 1)
+
+    usurping = asyncio.create_task(usurp())
+    with pytest.raises(IndexBusy, match=r"held by another run \(birdwalk run usurper since"):
+        await be_long()
+    await usurping
+    assert await model_server.calls() < 15
+    verdict = await fetchval(url, "SELECT verdict || ', ' || message FROM birdwalk.runs")
+    assert verdict.startswith("failed, IndexBusy: Index")
+    await usurper.close()
+
+
+async def waits_for_the_index(url: str) -> bool:
+    """Return whether a session waits for an advisory lock."""
+    waiting = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event = 'advisory'
+    """
+    return bool(await fetchval(url, waiting))
+
+
+@pytest.mark.usefixtures("unwatched")
 async def test_a_run_that_another_ran_behind_stops_before_it_deletes_anything(
     settings: Settings, bucket: LocalBucket, url: str
 ) -> None:
@@ -94,6 +147,7 @@ async def test_a_shard_works_only_for_a_run_that_holds_its_index(
     await hold.release()
 
 
+@pytest.mark.usefixtures("unwatched")
 async def test_a_shard_stops_for_a_run_whose_index_a_later_run_holds(
     settings: Settings, bucket: LocalBucket, database: Database, url: str
 ) -> None:
@@ -138,6 +192,7 @@ async def test_a_shard_is_seen_again_soon_after_its_connection_broke(
         await hold.release()
 
 
+@pytest.mark.usefixtures("unwatched")
 async def test_a_shard_waits_a_moment_for_a_run_that_lost_its_connection(
     settings: Settings, bucket: LocalBucket, database: Database, url: str
 ) -> None:

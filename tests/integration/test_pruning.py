@@ -14,6 +14,7 @@ from tasks.core.rollback import drop_space
 from tasks.core.run import Run, open_run
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket
+from tests.support.databases import execute, fetch
 from tests.support.sync import options, prepare, sync
 
 
@@ -91,7 +92,7 @@ async def test_what_is_no_run_of_this_database_is_not_touched(
 
 
 async def test_paid_parts_stay_until_their_space_is_dropped(
-    keeping_two: Settings, bucket: LocalBucket
+    keeping_two: Settings, bucket: LocalBucket, url: str
 ) -> None:
     bucket.put_pictures(2)
     await sync(keeping_two, bucket.name)
@@ -103,9 +104,28 @@ async def test_paid_parts_stay_until_their_space_is_dropped(
     assert (dead / "parts" / "part-000001.csv").exists()
     assert done[1].exists()
     assert not (done[1] / "parts").exists()
+    # Killed, it would have counted nothing.
+    await execute(url, "DELETE FROM birdwalk.batches WHERE run_id = 2")
+    await execute(url, "UPDATE birdwalk.runs SET calls = 0, price_usd = 0 WHERE run_id = 2")
     async with open_database(keeping_two) as database:
         await drop_space(database, keeping_two, "image_embeddings", 2)
+    paid = "SELECT calls, price_usd > 0 FROM birdwalk.runs WHERE run_id = 2"
+    assert await fetch(url, paid) == [(2, True)]
     assert dead.exists()
     assert not (dead / "parts").exists()
+    await prune(keeping_two, bucket)
+    assert not dead.exists()
+
+
+async def test_parts_that_no_run_has_a_work_list_for_do_not_stay(
+    keeping_two: Settings, bucket: LocalBucket
+) -> None:
+    bucket.put_pictures(2)
+    dead = await die_with_parts(keeping_two, bucket)
+    # A machine that only has shards: the next run is elsewhere, and does not find them.
+    elsewhere = dead.parent.with_name("elsewhere")
+    await sync(keeping_two.model_copy(update={"data_directory": elsewhere}), bucket.name)
+    for _ in range(2):
+        await leave_files(keeping_two, bucket)
     await prune(keeping_two, bucket)
     assert not dead.exists()

@@ -3,11 +3,12 @@
 import asyncio
 from contextlib import suppress
 
+from tasks.core.csvfile import PartWriter
 from tasks.core.embedding import embed_batch
 from tasks.core.run import open_run
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket, picture
-from tests.support.databases import fetch, fetchval
+from tests.support.databases import execute, fetch, fetchval
 from tests.support.model_server import ModelServer
 from tests.support.sync import options, prepare, sync
 
@@ -33,6 +34,37 @@ async def test_the_parts_of_a_dead_run_are_loaded_and_not_paid_again(
     assert (synced.plan.recovered, synced.plan.calls) == (10, 2)
     assert await model_server.calls() == 12
     assert synced.verdict.rows == 12
+
+
+async def test_a_part_that_is_still_written_is_waited_for_and_not_removed(
+    settings: Settings, bucket: LocalBucket, model_server: ModelServer, url: str
+) -> None:
+    bucket.put_pictures(3)
+    await die_after(settings, bucket, batches=1, size=3)
+    (part,) = settings.data_directory.glob("runs/*/parts/part-*.csv")
+    first, *later = part.read_bytes().splitlines(keepends=True)
+    part.write_bytes(first)
+    await execute(url, "DELETE FROM birdwalk.batches")
+    await model_server.reset()
+    with PartWriter(part, 128):
+        planned = await plan_only(settings, bucket)
+        assert planned == 1
+        syncing = asyncio.create_task(sync(settings, bucket.name))
+        # Long enough for a run that waits for nobody.
+        await asyncio.wait([syncing], timeout=2.0)
+        assert not syncing.done()
+        with part.open("ab") as file:
+            file.writelines(later)
+    assert (await syncing).plan.recovered == 3
+    assert not part.parent.exists()
+    assert await fetchval(url, "SELECT calls FROM birdwalk.runs ORDER BY run_id LIMIT 1") == 3
+    assert await model_server.calls() == 0
+
+
+async def plan_only(settings: Settings, bucket: LocalBucket) -> int:
+    """Return how many rows a plan would recover."""
+    async with open_run(options(bucket.name, plan_only=True), settings, "test") as run:
+        return (await prepare(run)).recovered
 
 
 async def test_a_version_that_changed_since_is_not_recovered(

@@ -34,6 +34,7 @@ async def test_a_held_index_is_refused_to_a_second_run_and_free_when_the_holder_
     assert (await sync(settings, bucket.name)).plan.unchanged == 3
 
 
+@pytest.mark.usefixtures("unwatched")
 async def test_a_run_that_lost_its_index_to_another_stops(
     run: Run, bucket: LocalBucket, url: str
 ) -> None:

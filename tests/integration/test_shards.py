@@ -122,6 +122,8 @@ async def test_a_shard_whose_run_died_stops_in_the_middle_of_a_batch(
 
         working = asyncio.create_task(shard())
         await until(pays)
+        # As good as dead: it does not take its index again.
+        monkeypatch.setattr(run.hold, "take", asyncio.Event().wait)
         assert await fetchval(url, CUT, "%run parent") == 1
         with pytest.raises(IndexBusy, match=f"Run {run.run_id} does not hold index") as stopped:
             await working
