@@ -15,6 +15,7 @@ from PIL import Image
 
 from deployments.gallery import endpoints, service, thumbnails
 from tasks.core.run import open_run
+from tasks.core.scaling import prepare_picture
 from tasks.core.searcher import Searcher
 from tasks.core.settings import Settings
 from tasks.core.spaces import create_table
@@ -177,7 +178,6 @@ async def test_few_pictures_are_read_and_prepared_at_once_and_others_are_refused
 ) -> None:
     monkeypatch.setattr(service, "UPLOADS_AT_ONCE", 5)
     preparing, most, released = 0, 0, threading.Event()
-    prepare_picture = service.prepare_picture
 
     def prepare(*asked: Any) -> bytes:
         nonlocal preparing, most
