@@ -254,6 +254,7 @@ async def test_a_half_typed_filter_is_no_part_of_the_next_view(page: Page) -> No
     await tile.evaluate(
         """tile => {
             const prefix = document.getElementById("prefix");
+            prefix.focus();
             prefix.value = "bir";
             prefix.dispatchEvent(new Event("input"));
             tile.click();
