@@ -14,7 +14,7 @@ from tests.acceptance.recorded import artifact_of
 
 FORM = "embed-images/embed-images"
 CHOICES = {
-    FORM: [["multimodalembedding@001"], ["128", "256", "512", "1408"]],
+    FORM: [["multimodalembedding@001"], ["128", "256", "512", "1408"], ["none", "subject"]],
     "find-similar/find-similar": [["l2", "cosine", "inner_product"]],
 }
 """The dropdowns of two forms, with the default first."""
