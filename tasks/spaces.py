@@ -21,9 +21,7 @@ async def list_spaces(index: str) -> tuple[SpaceReport, ...]:
             {
                 "space": report.space.space_id,
                 "status": report.space.status,
-                "model": report.space.model,
-                "dimension": report.space.dimension,
-                "preprocessing": report.space.preprocessing,
+                "what": report.space.label,
                 "rows": report.rows,
                 "last listing": _compared(report),
                 "published": f"{report.published_at:%m-%d %H:%M}"

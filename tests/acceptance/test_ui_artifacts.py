@@ -24,7 +24,11 @@ TEXTS = {
         "searches are exact",
         "yes: every bucket was listed lately",
     ),
-    "spaces": ("The spaces of image_embeddings against its last listing",),
+    "spaces": (
+        "The spaces of image_embeddings against gs://shown-",
+        "times are UTC.",
+        "multimodalembedding@001, 256 dimensions",
+    ),
 }
 """What can be read on the page of each artifact."""
 
@@ -36,11 +40,11 @@ TABLES = {
     "gate": (["check", "held", "found"],),
     "similar-images": (["rank", "image", "L2 distance"],),
     "index-health": (
-        ["space", "status", "model", "dimension", "rows", "missing", "outdated", "gone"],
+        ["space", "status", "what", "rows", "missing", "outdated", "gone"],
         ["space", "table", "indexes", "HNSW", "dead rows"],
         ["bucket", "last listed", "last synced"],
     ),
-    "spaces": (["space", "status", "model", "dimension", "rows", "last listing", "published"],),
+    "spaces": (["space", "status", "what", "rows", "last listing", "published"],),
 }
 PICTURES = ("similar-images", "duplicates")
 
