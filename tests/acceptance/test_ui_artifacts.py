@@ -15,6 +15,11 @@ TEXTS = {
         "The image could not be decoded: Truncated File Read.",
         "after 1 attempt: broken/a|b.jpg",
     ),
+    "pending": (
+        "Images without a vector: 1. The next run asks for them again.",
+        "The service answered UNAVAILABLE",
+        "Such as birds/flamingo.png",
+    ),
     "run-summary": ("refused", "$0.0044"),
     "gate": ("Every check held.",),
     "similar-images": (f"Nearest to “{SENTENCE}”", "the model was called once"),
