@@ -51,7 +51,8 @@ async def report_refusals(reused: ReuseReport) -> RefusalReport:  # noqa: ARG001
         await acreate_markdown_artifact(
             key="pending",
             markdown=pending.pending_markdown(left),
-            description=f"Images without a vector: {images:,}. The next run asks for them again.",
+            description=f"Images that got no vector in their time: {images:,}."
+            " The next run asks for them again.",
         )
     refusals.refuse_too_many(run, groups)
     pending.refuse_too_many_pending(run, left)

@@ -16,7 +16,7 @@ TEXTS = {
         "after 1 attempt: broken/a|b.jpg",
     ),
     "pending": (
-        "Images without a vector: 1. The next run asks for them again.",
+        "Images that got no vector in their time: 1. The next run asks for them again.",
         "The service answered UNAVAILABLE",
         "Such as birds/flamingo.png",
     ),
