@@ -47,17 +47,12 @@ async def report_refusals(reused: ReuseReport) -> RefusalReport:  # noqa: ARG001
         )
     left = await pending.list_pending(run)
     if left:
-        await acreate_table_artifact(
+        images = sum(group.images for group in left)
+        await acreate_markdown_artifact(
             key="pending",
-            table=[
-                {
-                    "reason": group.reason,
-                    "images": group.images,
-                    "such as": ", ".join(group.examples),
-                }
-                for group in left
-            ],
-            description="Images that got no vector in the time they had; the next run asks again.",
+            markdown=pending.pending_markdown(left),
+            description=f"Images that got no vector in their time: {images:,}."
+            " The next run asks for them again.",
         )
     refusals.refuse_too_many(run, groups)
     pending.refuse_too_many_pending(run, left)

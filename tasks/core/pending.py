@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from tasks.core.errors import TooManyPending
+from tasks.core.markdown import codes, prose
 from tasks.core.run import Run
 from tasks.core.statements import sql
 
@@ -21,6 +22,17 @@ async def list_pending(run: Run) -> tuple[PendingGroup, ...]:
     async with run.database.connection() as connection:
         rows = await connection.fetch(sql("select_pending"), run.run_id)
     return tuple(PendingGroup(row["reason"], row["images"], tuple(row["examples"])) for row in rows)
+
+
+def pending_markdown(groups: tuple[PendingGroup, ...]) -> str:
+    """Return what is left as markdown, a paragraph a reason: a reason is a sentence or three."""
+    pages = [
+        f"## {group.images:,} image{'' if group.images == 1 else 's'}\n\n"
+        f"> {prose(group.reason)}\n\nSuch as {codes(group.examples)}"
+        f"{' ...' if group.images > len(group.examples) else ''}\n"
+        for group in groups
+    ]
+    return "# Left for the next run\n\n" + "\n".join(pages)
 
 
 def refuse_too_many_pending(run: Run, pending: tuple[PendingGroup, ...]) -> None:

@@ -20,6 +20,7 @@ BROKEN = {
     "broken/cut short.png": picture(3)[:200],
     "broken/a|b.jpg": b"\xff\xd8\xff\xe0 and no more",
 }
+UNANSWERED = {"instant": True, "errors_by_name": {"birds/flamingo.png": "UNAVAILABLE"}}
 QUICKLY = 60_000
 SENTENCE = "a plane in the sky"
 NOWHERE = "postgresql://birdwalk@127.0.0.1:9/birdwalk"
@@ -54,13 +55,16 @@ async def make_shown_runs(
         "GuardStopped": sync(index="another", max_price=0.001),
         "TooManyRefusals": sync(max_refusals=0.01),
         "SystemicFailure": sync(index="another") | {"model": {"denied": True}},
+        # Its little time holds for all that follow; they ask the model nothing.
+        "pending": sync(index="left", prefix="birds/", query="birds/bird.png", max_pending=1)
+        | {"model": UNANSWERED, "environment": {"BIRDWALK_IMAGE_TIME_BUDGET_SECONDS": "0.3"}},
         # The last: all that follow would have no database.
         "DatabaseUnavailable": sync() | {"environment": {"BIRDWALK_DATABASE_URL": NOWHERE}},
     }
     found = await record(client, recording, list(steps.values()))
     runs = dict(zip(steps, found, strict=True))
     of_sync = ("plan", "progress", "refusals", "run-summary", "gate")
-    others = ("similar-images", "duplicates", "index-health", "spaces")
+    others = ("similar-images", "duplicates", "index-health", "spaces", "pending")
     return ShownRuns(
         by_key={**dict.fromkeys(of_sync, runs["sync"]), **{key: runs[key] for key in others}},
         failed={name: run for name, run in runs.items() if name[0].isupper()},

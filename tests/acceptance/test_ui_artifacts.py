@@ -15,6 +15,11 @@ TEXTS = {
         "The image could not be decoded: Truncated File Read.",
         "after 1 attempt: broken/a|b.jpg",
     ),
+    "pending": (
+        "Images that got no vector in their time: 1. The next run asks for them again.",
+        "The service answered UNAVAILABLE",
+        "Such as birds/flamingo.png",
+    ),
     "run-summary": ("refused", "$0.0044"),
     "gate": ("Every check held.",),
     "similar-images": (f"Nearest to “{SENTENCE}”", "the model was called once"),
@@ -24,7 +29,11 @@ TEXTS = {
         "searches are exact",
         "yes: every bucket was listed lately",
     ),
-    "spaces": ("The spaces of image_embeddings against gs://", "as listed at"),
+    "spaces": (
+        "The spaces of image_embeddings against gs://shown-",
+        "times are UTC.",
+        "multimodalembedding@001, 256 dimensions",
+    ),
 }
 """What can be read on the page of each artifact."""
 
