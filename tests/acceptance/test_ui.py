@@ -197,3 +197,5 @@ async def test_the_forms_offer_models_dimensions_and_metrics_to_choose_from(
             await expect(page.get_by_role("option").first).to_be_visible()
             assert await page.get_by_role("option").all_inner_texts() == offered
             await page.keyboard.press("Escape")
+            # The next page is opened without loading: this list must be gone by then.
+            await expect(page.get_by_role("option")).to_have_count(0)
