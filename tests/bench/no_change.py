@@ -7,7 +7,11 @@ from pgvector.asyncpg import register_vector
 
 from deployments.local.vertex_options import ModelServerOptions
 from deployments.local.vertex_statistics import read_statistics
+from tasks.core.listing import list_images
 from tasks.core.loading import COLUMNS
+from tasks.core.options import SyncOptions
+from tasks.core.run import open_run
+from tasks.core.spaces import create_table
 from tests.bench.figures import Bar, Figure
 from tests.bench.listing_stub import served_listing
 from tests.bench.session import BUCKET, DIMENSION, MeasurementFailed, Session, Spent
@@ -77,7 +81,7 @@ async def _filled(session: Session, objects: int) -> AsyncIterator[Callable[[], 
     with served_listing(objects) as endpoint:
         environment = {"BIRDWALK_STORAGE_ENDPOINT": endpoint}
         async with session.fresh_index() as index:
-            await session.run_flow(index, "--plan-only", environment=environment)
+            await _list(session, index, endpoint)
             await _fill(session, index)
 
             async def run() -> Spent:
@@ -85,6 +89,15 @@ async def _filled(session: Session, objects: int) -> AsyncIterator[Callable[[], 
 
             await run()  # builds the approximate index
             yield run
+
+
+async def _list(session: Session, index: str, endpoint: str) -> None:
+    """List the bucket, and make the index's space."""
+    options = SyncOptions(bucket=BUCKET, index=index, dimension=DIMENSION)
+    settings = session.settings.model_copy(update={"storage_endpoint": endpoint})
+    async with open_run(options, settings, "bench") as run:
+        await list_images(run)
+        await create_table(run)
 
 
 async def _fill(session: Session, index: str) -> None:
