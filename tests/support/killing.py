@@ -152,9 +152,7 @@ class Attack:
         self.faults += [f"after run {self.runs}: {fault}" for fault in sight.faults]
         if self._unjudged:
             before = len(self.spending.faults)
-            self.spending.end(
-                sight.known, completed=self._completed, database_killed=self._database_killed
-            )
+            self.spending.end(sight.known, completed=self._completed)
             self.faults += [f"run {self.runs}: {new}" for new in self.spending.faults[before:]]
             self._unjudged = False
         return sight

@@ -5,8 +5,7 @@ not pay for it: it is in the index, or in a CSV part whose version the bucket st
 - a run must not pay for a content that was known when it began, nor twice for one;
 - what a run paid for must be known when the next one begins.
 Excused is only what was in flight at a kill, and what the bucket itself made worthless: a version
-that has left it, or that was put there after the run had listed it. A kill of the database ends the
-batches under way, and with them the calls that they have in flight: these are made once more.
+that has left it, or that was put there after the run had listed it.
 """
 
 import time
@@ -82,9 +81,8 @@ class Spending:
         self._excused.update(in_flight)
         self._count_lost(in_flight, "the model server's kill")
 
-    def end(self, known: frozenset[str], *, completed: bool, database_killed: bool = False) -> None:
+    def end(self, known: frozenset[str], *, completed: bool) -> None:
         """Judge a run that has ended, by what is known now."""
-        excused_once_more = self.most_lost if database_killed else 0
         self._known_at_end = known
         calls = self._answers_of_the_run()
         paid = Counter(call.content for call in calls if call.content is not None)
@@ -92,9 +90,6 @@ class Spending:
             needless = times - 1 - self._excused[content] + (content in self._known)
             # Where the bucket changed under the calls, one may have answered for what came.
             if needless > self._unlisted(calls, content):
-                if excused_once_more and needless == 1 and content not in self._known:
-                    excused_once_more -= 1
-                    continue
                 names = sorted(
                     {call.uri or "by bytes" for call in calls if call.content == content}
                 )
