@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
-import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from tasks.core.concurrency import for_each
 from tasks.core.csvfile import PartWriter, open_part
 from tasks.core.errors import (
+    BirdwalkError,
     ImageGone,
     ImageOverwritten,
     ImageReadDeadline,
@@ -23,6 +24,7 @@ from tasks.core.errors import (
 from tasks.core.gcs import download
 from tasks.core.generations import find_overwritten, read_generation
 from tasks.core.ledger import Tally
+from tasks.core.patience import Patience
 from tasks.core.preprocessing import Picture
 from tasks.core.run import Run
 from tasks.core.spaces import find_space
@@ -32,42 +34,14 @@ from tasks.core.worklist import WorkItem, WorkList
 
 logger = logging.getLogger(__name__)
 
-FIRST_BACKOFF_SECONDS = 1.0
-LONGEST_BACKOFF_SECONDS = 30.0
 READS_BEFORE_BYTES = 2
 """Times the model may fail to read a gs:// address in time before it is sent the bytes."""
 
+SECONDS_TO_END_CALLS = 5.0
+"""How long the calls in flight may go on in a batch that is stopped: they are paid for."""
+
 WORKERS = 256
 """Images of one batch under way at most; the limiter decides how many are in flight."""
-
-
-@dataclass(slots=True)
-class Patience:
-    """How long one image may still be tried; waiting for the quota does not count.
-
-    Attributes:
-        left: seconds that failed calls and the pauses after them may still take.
-    """
-
-    left: float
-    attempts: int = 0
-    read_deadlines: int = 0
-
-    def backoff(self) -> float:
-        """Return the seconds to wait before the next attempt: full jitter, growing (AWS's rule)."""
-        longest = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2**self.attempts)
-        self.attempts += 1
-        return random.uniform(0, longest)  # noqa: S311 - spreads retries, keeps no secret
-
-    @contextmanager
-    def strained(self) -> Iterator[None]:
-        """Take the time of the block from what is left, where it fails."""
-        start = time.monotonic()
-        try:
-            yield
-        except TransientFailure:
-            self.left -= time.monotonic() - start
-            raise
 
 
 @dataclass(slots=True)
@@ -88,11 +62,13 @@ class BatchEmbedder:
     unconfirmed: list[ImageRef] = field(default_factory=list)
 
     async def embed_all(self, images: list[ImageRef]) -> None:
-        """Embed the images; those finished are in the part whatever happens then.
+        """Embed the images; each that was answered is in the part, whatever happens then.
 
         Raises:
             SystemicFailure: an answer that every image would get; the others were stopped.
             ArtifactError: the part cannot be written.
+            DatabaseUnavailable: what became of an image could not be noted; the others were
+                stopped.
         """
         await for_each(images, self._finish, min(WORKERS, len(images)))
 
@@ -127,7 +103,8 @@ class BatchEmbedder:
     async def _finish_one(self, image: ImageRef) -> ImageRef | None:
         """Embed one image; return the twin to embed in its place, where it needs one."""
         try:
-            vector = await self._embed(image)
+            async with self.run.clients.pictures.hold(image) as picture:
+                await self._embed_patiently(image, picture)
         except ImageRefused as error:
             self.tally.refused += 1
             logger.debug("%s is refused: %s", image.uri, error)
@@ -145,10 +122,6 @@ class BatchEmbedder:
         except UnexplainedFailure as error:
             await self._leave(image, error)
             stop_after_several(self.run, error)
-        else:
-            self.writer.append(image.name, vector)
-            if not self._is_of_the_listed_version:
-                self.unconfirmed.append(image)
         return None
 
     @property
@@ -170,11 +143,7 @@ class BatchEmbedder:
         self.twins += twin is not None
         return twin
 
-    async def _embed(self, image: ImageRef) -> Vector:
-        async with self.run.clients.pictures.hold(image) as picture:
-            return await self._embed_patiently(image, picture)
-
-    async def _embed_patiently(self, image: ImageRef, picture: Picture) -> Vector:
+    async def _embed_patiently(self, image: ImageRef, picture: Picture) -> None:
         patience = Patience(self.run.settings.image_time_budget_seconds)
         while True:
             try:
@@ -216,7 +185,7 @@ class BatchEmbedder:
         if isinstance(answer, ImageGone):
             raise TransientFailure(f"The model did not find it, though it is there: {answer}")
 
-    async def _ask(self, image: ImageRef, picture: Picture, patience: Patience) -> Vector:
+    async def _ask(self, image: ImageRef, picture: Picture, patience: Patience) -> None:
         embedder = self.run.clients.embedder
         # Before the slot: the quota does not wait for the storage.
         with patience.strained():
@@ -226,17 +195,33 @@ class BatchEmbedder:
         async with self.run.limiter.slot():
             self.tally.calls += 1
             start = time.monotonic()
+            call = embedder.embed_uri(image.uri) if data is None else embedder.embed_bytes(data)
             with patience.strained():
-                if data is None:
-                    vector = await embedder.embed_uri(image.uri)
-                else:
-                    vector = await embedder.embed_bytes(data)
+                await self._finish_call(image, call)
             self.run.limiter.succeeded(time.monotonic() - start)
-        self.tally.answers += 1
         progress = self.run.progress
         progress.unexplained_in_a_row = progress.given_up_in_a_row = 0
-        progress.answers += 1
-        return vector
+
+    async def _finish_call(self, image: ImageRef, call: Coroutine[Any, Any, Vector]) -> None:
+        """Keep a call's answer, which is paid for, even where the batch is stopped meanwhile."""
+        answer = asyncio.ensure_future(call)
+        try:
+            vector = await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            # Why the batch stopped is known already, and what has no vector is asked for again.
+            with suppress(BirdwalkError, TimeoutError):
+                async with asyncio.timeout(SECONDS_TO_END_CALLS):
+                    vector = await answer
+                self._keep(image, vector)
+            raise
+        self._keep(image, vector)
+
+    def _keep(self, image: ImageRef, vector: Vector) -> None:
+        self.tally.answers += 1
+        self.run.progress.answers += 1
+        self.writer.append(image.name, vector)
+        if not self._is_of_the_listed_version:
+            self.unconfirmed.append(image)
 
 
 async def embed_batch(run: Run, batch: int) -> BatchReport:

@@ -12,7 +12,7 @@ from deployments.local.addresses import PROJECT
 from deployments.local.processes import start
 from deployments.local.samples import ensure_samples
 from deployments.local.stack import Stack
-from tasks.core import embedding, holds
+from tasks.core import holds, patience
 from tasks.core.run import Run, open_run
 from tasks.core.searcher import Searcher, open_searcher
 from tasks.core.settings import Settings
@@ -44,8 +44,8 @@ def unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def quick_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the waits between an image's attempts short; their number and growth stay."""
-    monkeypatch.setattr(embedding, "FIRST_BACKOFF_SECONDS", 0.01)
-    monkeypatch.setattr(embedding, "LONGEST_BACKOFF_SECONDS", 0.1)
+    monkeypatch.setattr(patience, "FIRST_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(patience, "LONGEST_BACKOFF_SECONDS", 0.1)
 
 
 @pytest.fixture(scope="session")

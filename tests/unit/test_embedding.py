@@ -9,11 +9,12 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from tasks.core import embedding
+from tasks.core import embedding, patience
 from tasks.core.csvfile import PartWriter, read_part
-from tasks.core.embedding import BatchEmbedder, Patience
+from tasks.core.embedding import BatchEmbedder
 from tasks.core.errors import (
     ArtifactError,
+    DatabaseUnavailable,
     ImageGone,
     ImageReadDeadline,
     ImageRefused,
@@ -24,6 +25,7 @@ from tasks.core.errors import (
     UnexplainedFailure,
 )
 from tasks.core.options import SyncOptions
+from tasks.core.patience import Patience
 from tasks.core.quota import Limiter
 from tasks.core.run import Clients, Run, RunIdentity
 from tasks.core.settings import Settings
@@ -94,7 +96,7 @@ Start = Callable[..., tuple[BatchEmbedder, Model, Ledger]]
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Return what opens a batch whose model follows a script; backoffs take no time."""
-    monkeypatch.setattr(embedding, "FIRST_BACKOFF_SECONDS", 0.0)
+    monkeypatch.setattr(patience, "FIRST_BACKOFF_SECONDS", 0.0)
     writers: list[PartWriter] = []
 
     def open_batch(
@@ -146,7 +148,7 @@ async def test_a_transient_failure_is_asked_again(start: Start) -> None:
 async def test_an_image_that_always_fails_is_left_for_the_next_run(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedding, "FIRST_BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr(patience, "FIRST_BACKOFF_SECONDS", 0.001)
     batch, _, ledger = start({"a": [TransientFailure("503")] * 1000}, budget=0.05)
     async with asyncio.timeout(10):
         await batch.embed_all(images("a", "b"))
@@ -239,6 +241,58 @@ async def test_a_systemic_failure_stops_the_batch_and_keeps_what_is_finished(
     assert kept(batch) == {"a", "b"}
 
 
+async def fail_beside_calls(batch: BatchEmbedder, model: Model, ledger: Ledger) -> None:
+    """Lose the database while three calls are in flight; they are answered a little later."""
+    lost = asyncio.Event()
+
+    async def answer_late(uri: str) -> Vector:
+        if uri != "gs://b/a":
+            await lost.wait()
+            await asyncio.sleep(0.01)
+        return await Model.embed_uri(model, uri)
+
+    async def lose(*_: Any) -> None:
+        lost.set()
+        raise DatabaseUnavailable("Postgres cannot be reached")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(model, "embed_uri", answer_late)
+        patched.setattr(ledger, "execute", lose)
+        with pytest.raises(DatabaseUnavailable):
+            await batch.embed_all(images(*"abcd"))
+
+
+async def test_answers_to_calls_in_flight_are_kept_when_another_image_stops_the_batch(
+    start: Start,
+) -> None:
+    batch, model, ledger = start({"a": [ImageRefused("cannot decode")]})
+    await fail_beside_calls(batch, model, ledger)
+    assert kept(batch) == set("bcd")
+    assert (batch.tally.answers, batch.run.progress.answers) == (3, 3)
+    assert {image.name for image in batch.unconfirmed} == set("bcd")
+
+
+async def test_calls_that_have_no_answer_soon_do_not_keep_a_stopped_batch(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding, "SECONDS_TO_END_CALLS", 0.0)
+    batch, model, ledger = start(
+        {"a": [ImageRefused("cannot decode")], "b": [TransientFailure("503")]}
+    )
+    await fail_beside_calls(batch, model, ledger)
+    assert kept(batch) == set()
+
+
+async def test_a_call_that_fails_in_a_stopped_batch_is_not_what_the_batch_failed_of(
+    start: Start,
+) -> None:
+    batch, model, ledger = start(
+        {"a": [ImageRefused("cannot decode")], "b": [SystemicFailure("no permission")]}
+    )
+    await fail_beside_calls(batch, model, ledger)
+    assert kept(batch) == set("cd")
+
+
 async def test_a_few_unexplained_answers_leave_their_images_for_the_next_run(start: Start) -> None:
     script = {name: [UnexplainedFailure("what?")] for name in "abc"}
     batch, model, _ = start(script)
@@ -269,7 +323,7 @@ async def give_up(
     answer_at: int,
 ) -> BatchEmbedder:
     """Embed 30 images one by one, of which some get no answer; return their batch."""
-    monkeypatch.setattr(embedding, "FIRST_BACKOFF_SECONDS", 1.0)
+    monkeypatch.setattr(patience, "FIRST_BACKOFF_SECONDS", 1.0)
     monkeypatch.setattr(embedding, "WORKERS", 1)
     script: dict[str, list[Exception]] = {f"{n:02d}": [TransientFailure("503")] for n in failing}
     script[f"{answer_at:02d}"] = [ImageRefused("cannot decode")]
@@ -345,8 +399,8 @@ async def test_an_image_that_cannot_be_downloaded_stops_no_other(
 
 def test_backoffs_grow_to_a_bound_and_are_spread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("random.uniform", lambda _, longest: longest)
-    patience = Patience(0.0)
-    assert [patience.backoff() for _ in range(8)] == [1, 2, 4, 8, 16, 30, 30, 30]
+    patient = Patience(0.0)
+    assert [patient.backoff() for _ in range(8)] == [1, 2, 4, 8, 16, 30, 30, 30]
     monkeypatch.undo()
     delays = [Patience(0.0, attempts=10).backoff() for _ in range(200)]
     assert 0 <= min(delays) < 10
