@@ -1,6 +1,8 @@
 """A record of every answer about a picture, which outlives a killed server.
 
-One line an answer, written before the answer leaves: what the caller may have to pay for.
+One line an answer, written before the answer leaves: what the caller may have to pay for. A server
+that was killed while it wrote has left a torn line, and its answer never left; so has, for a moment,
+one that is being read from meanwhile.
 """
 
 import base64
@@ -35,8 +37,9 @@ def content_of(data: bytes) -> str:
 
 
 def record_answer(record: str, uri: str | None, content: str | None) -> None:
-    """Add an answer to the record: the line is the kernel's at once, and whole."""
-    line = orjson.dumps(asdict(AnsweredCall(time.time(), uri, content))) + b"\n"
+    """Add an answer to the record: the line is the kernel's at once."""
+    # It begins a line too: the one before may be torn.
+    line = b"\n%b\n" % orjson.dumps(asdict(AnsweredCall(time.time(), uri, content)))
     file = os.open(record, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(file, line)
@@ -48,4 +51,5 @@ def read_record(record: Path) -> list[AnsweredCall]:
     """Return the answers so far, the oldest first."""
     if not record.exists():
         return []
-    return [AnsweredCall(**orjson.loads(line)) for line in record.read_bytes().splitlines()]
+    lines = record.read_bytes().split(b"\n")
+    return [AnsweredCall(**orjson.loads(line)) for line in lines if line.endswith(b"}")]
