@@ -1,8 +1,7 @@
 """A record of every answer about a picture, which outlives a killed server.
 
-One line an answer, written before the answer leaves: what the caller may have to pay for. A server
-that was killed while it wrote has left a torn line, and its answer never left; so has, for a moment,
-one that is being read from meanwhile.
+One line an answer, written before the answer leaves: what the caller may have to pay for. A torn
+line is being written still, or its server was killed meanwhile: that answer has not left.
 """
 
 import base64
