@@ -1,0 +1,80 @@
+"""A batch whose model follows a script, with no server behind it."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+
+from tasks.core.csvfile import read_part
+from tasks.core.embedding import BatchEmbedder
+from tasks.core.types import ImageRef, Space, Vector
+
+SPACE = Space(1, "photos", "multimodalembedding@001", 2, "none", "space_1", "loading")
+VECTOR: Vector = np.array([0.6, 0.8], dtype=np.float32)
+
+
+class Model:
+    """Answers each image by its script: errors in turn, then a vector."""
+
+    def __init__(self, script: dict[str, list[Exception]]) -> None:
+        self.script = {name: iter(errors) for name, errors in script.items()}
+        self.asked: list[str] = []
+        self.sent: list[bytes] = []
+
+    async def embed_uri(self, uri: str) -> Vector:
+        name = uri.rpartition("/")[2]
+        self.asked.append(name)
+        return self._answer(name)
+
+    async def embed_bytes(self, data: bytes) -> Vector:
+        self.sent.append(data)
+        return VECTOR
+
+    def _answer(self, name: str) -> Vector:
+        error = next(self.script.get(name, cast("Iterator[Exception]", iter(()))), None)
+        if error is not None:
+            raise error
+        return VECTOR
+
+
+class Ledger:
+    """Remembers the statements it is given, as a database would."""
+
+    def __init__(self) -> None:
+        self.statements: list[tuple[str, tuple[Any, ...]]] = []
+
+    async def execute(self, statement: str, *values: Any) -> None:
+        self.statements.append((statement, values))
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator["Ledger"]:
+        yield self
+
+    transaction = connection
+
+
+class Storage:
+    """A bucket of the names and generations that it is given."""
+
+    def __init__(self, **generations: int) -> None:
+        self.generations = generations
+
+    def bucket(self, _: str) -> "Storage":
+        return self
+
+    def get_blob(self, name: str) -> Any:
+        generation = self.generations.get(name)
+        return None if generation is None else SimpleNamespace(generation=generation)
+
+
+Start = Callable[..., tuple[BatchEmbedder, Model, Ledger]]
+
+
+def images(*names: str) -> list[ImageRef]:
+    return [ImageRef("b", name, 17) for name in names]
+
+
+def kept(batch: BatchEmbedder) -> set[str]:
+    return set(read_part(batch.run.part(1), 2))
