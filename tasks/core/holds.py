@@ -11,8 +11,9 @@ from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 from tasks.core.errors import DatabaseError, DatabaseUnavailable, IndexBusy
-from tasks.core.postgres import Connection, Database, translated
+from tasks.core.postgres import Connection, Database
 from tasks.core.statements import sql
+from tasks.core.translation import translated
 
 SECONDS_BETWEEN_BEATS = 2.0
 """How often a kept hold is looked at, whatever its batches do."""

@@ -1,24 +1,20 @@
-"""Reach Postgres: connections, the statements in sql/, quoting, and the drivers' errors as ours.
+"""Reach Postgres: connections with pgvector's types, and birdwalk's own tables.
 
 pgvector's Python package is followed in its order: extension, register, table, binary COPY, index,
 ANALYZE. The extension may live in any schema; connections find it through their search path.
 """
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeAlias
 
 import asyncpg
 from pgvector.asyncpg import register_vector
 
-from tasks.core.errors import (
-    DatabaseError,
-    DatabaseUnavailable,
-    ExtensionMissing,
-    UnknownIndex,
-)
+from tasks.core.errors import DatabaseUnavailable, ExtensionMissing, UnknownIndex
 from tasks.core.settings import Settings
 from tasks.core.statements import LONGEST_NAME, quote_identifier, sql
+from tasks.core.translation import READER_NEEDS, WRITER_NEEDS, translated
 
 Connection: TypeAlias = Any
 """An asyncpg connection or its proxy from a pool; asyncpg's stubs do not unite the two."""
@@ -41,59 +37,9 @@ SCHEMA_STATEMENTS = (
     "create_refusals",
 )
 
-
-WRITER_NEEDS = (
-    "It needs CREATE on the database and on the schema public (and cloudsqlsuperuser once, for the"
-    " extension on Cloud SQL)."
-)
-READER_NEEDS = "It needs USAGE on the schema birdwalk, and SELECT on the tables in it."
-
 READER_SETTINGS = {"default_transaction_read_only": "on", "statement_timeout": "30s"}
 READER_PATIENCE_SECONDS = 10.0
 """A page's reader waits for the connection; a run can wait as long as the driver does."""
-
-
-@contextmanager
-def translated(needs: str = WRITER_NEEDS) -> Iterator[None]:
-    """Turn asyncpg's and the socket's errors into DatabaseErrors: the one place that does.
-
-    `needs` says which privileges the user must have.
-    """
-    try:
-        yield
-    except (
-        asyncpg.PostgresConnectionError,
-        asyncpg.InterfaceError,
-        asyncpg.InternalClientError,  # what a connection says that died while it was idle
-        asyncpg.CannotConnectNowError,
-        asyncpg.AdminShutdownError,
-        asyncpg.CrashShutdownError,
-        asyncpg.TooManyConnectionsError,
-        OSError,
-    ) as error:
-        if isinstance(error, OSError) and error.filename is not None:
-            raise  # a file of ours, not Postgres's socket
-        if isinstance(error, ValueError) and not isinstance(
-            error, asyncpg.ClientConfigurationError
-        ):
-            raise DatabaseError(f"A value does not fit the database: {error}") from error
-        raise DatabaseUnavailable(
-            f"Postgres cannot be reached or closed the connection: {error or type(error).__name__}."
-            " What was committed is safe. Check that it runs and that BIRDWALK_DATABASE_URL is"
-            " right, and run again."
-        ) from error
-    except (asyncpg.InvalidCatalogNameError, asyncpg.InvalidAuthorizationSpecificationError) as e:
-        raise DatabaseUnavailable(
-            f"Postgres refused the connection: {e}. Check BIRDWALK_DATABASE_URL."
-        ) from e
-    except asyncpg.InsufficientPrivilegeError as error:
-        raise DatabaseError(f"The database user may not do this: {error}. {needs}") from error
-    except asyncpg.DiskFullError as error:
-        raise DatabaseError(
-            f"Postgres has no room: {error}. Enlarge its disk and run again."
-        ) from error
-    except asyncpg.PostgresError as error:
-        raise DatabaseError(f"Postgres: {error}") from error
 
 
 class Database:

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tasks.core.errors import DatabaseUnavailable
-from tasks.core.postgres import Connection, Database, translated
+from tasks.core.postgres import Connection, Database
+from tasks.core.translation import translated
 
 
 class Rehearsal(Database):

@@ -7,9 +7,10 @@ from pydantic import SecretStr
 
 from tasks.core import postgres
 from tasks.core.errors import BirdwalkError, DatabaseError, DatabaseUnavailable, InvalidIndexName
-from tasks.core.postgres import SCHEMA_STATEMENTS, Database, translated
+from tasks.core.postgres import SCHEMA_STATEMENTS, Database
 from tasks.core.settings import Settings
 from tasks.core.statements import PLACE, Identifier, Literal, quote_identifier, sql
+from tasks.core.translation import translated
 
 ROOT = Path(postgres.__file__).parents[2]
 STATEMENTS = {path.stem: path.read_text("utf-8") for path in ROOT.glob("tasks/core/sql/*.sql")}
