@@ -9,7 +9,7 @@ from pydantic import Field
 
 from tasks.core.concurrency import BATCHES_IN_FLIGHT, for_each
 from tasks.core.errors import RunIsOver
-from tasks.core.run import attach_run
+from tasks.core.opening import attach_run
 from tasks.core.settings import get_settings
 from tasks.core.shards import batches_of_shard
 from tasks.core.types import Batch, BatchReport

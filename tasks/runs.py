@@ -20,9 +20,10 @@ from rich.console import Console
 
 from tasks.core import pruning
 from tasks.core.errors import BirdwalkError, DatabaseError
+from tasks.core.opening import open_run
 from tasks.core.options import SyncOptions
 from tasks.core.progress import progress_sentence
-from tasks.core.run import Run, open_run
+from tasks.core.run import Run
 from tasks.core.settings import get_settings
 from tasks.core.summary import summarise, summary_markdown
 
@@ -34,7 +35,7 @@ async def watched_run(options: SyncOptions) -> AsyncIterator[Run]:
     """Yield an open run that reports itself in Prefect's UI, also when it fails.
 
     Raises:
-        BirdwalkError: as core.run.open_run.
+        BirdwalkError: as core.opening.open_run.
     """
     async with open_run(options, get_settings(), f"run {runtime.flow_run.name}") as run:
         # Each by itself: one that cannot be written must not silence the other.

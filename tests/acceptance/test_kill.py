@@ -18,7 +18,7 @@ from deployments.local.addresses import PROJECT
 from deployments.local.stack import Stack
 from tasks.core import hnsw
 from tasks.core.errors import DatabaseUnavailable
-from tasks.core.run import open_run
+from tasks.core.opening import open_run
 from tasks.core.settings import Settings
 from tests.acceptance.programs import Program
 from tests.support.assessing import Model

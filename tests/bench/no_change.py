@@ -9,8 +9,8 @@ from deployments.local.vertex_options import ModelServerOptions
 from deployments.local.vertex_statistics import read_statistics
 from tasks.core.listing import list_images
 from tasks.core.loading import COLUMNS
+from tasks.core.opening import open_run
 from tasks.core.options import SyncOptions
-from tasks.core.run import open_run
 from tasks.core.spaces import create_table
 from tests.bench.figures import Bar, Figure
 from tests.bench.listing_stub import served_listing

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from tasks.core.hnsw import build_index
 from tasks.core.neighbours import nearest_exact
+from tasks.core.opening import open_run
 from tasks.core.questions import Question
-from tasks.core.run import open_run
 from tasks.core.searcher import Searcher, open_searcher
 from tasks.core.similar import find_active_space, find_similar
 from tasks.core.spaces import publish

@@ -13,7 +13,8 @@ from deployments.local.processes import start
 from deployments.local.samples import ensure_samples
 from deployments.local.stack import Stack
 from tasks.core import holds, patience
-from tasks.core.run import Run, open_run
+from tasks.core.opening import open_run
+from tasks.core.run import Run
 from tasks.core.searcher import Searcher, open_searcher
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket, storage_client

@@ -20,7 +20,7 @@ from tasks.core.errors import (
     InvalidInput,
     NothingToEmbed,
 )
-from tasks.core.run import open_run
+from tasks.core.opening import open_run
 from tasks.core.settings import Settings
 from tests.support.answering_storage import answering_storage, forbidden
 from tests.support.buckets import LocalBucket, picture

@@ -21,9 +21,9 @@ from tasks.core.browsing import (
 )
 from tasks.core.errors import DatabaseError, DatabaseUnavailable, InvalidInput, UnknownIndex
 from tasks.core.loading import Row, load_rows
+from tasks.core.opening import open_run
 from tasks.core.postgres import Connection, open_database
 from tasks.core.questions import Question
-from tasks.core.run import open_run
 from tasks.core.searcher import Searcher, open_searcher
 from tasks.core.settings import Settings
 from tasks.core.similar import find_active_space, find_similar

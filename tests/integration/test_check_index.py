@@ -13,8 +13,8 @@ from tasks.core.health import (
     refuse_drifted,
 )
 from tasks.core.holds import IndexHold
+from tasks.core.opening import open_run
 from tasks.core.postgres import open_database
-from tasks.core.run import open_run
 from tasks.core.settings import Settings
 from tasks.core.spaces import publish
 from tests.support.buckets import LocalBucket

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from tasks.core.errors import IndexNameTaken
+from tasks.core.opening import open_run
 from tasks.core.options import SyncOptions
-from tasks.core.run import open_run
 from tasks.core.settings import Settings
 from tasks.core.spaces import create_table
 from tasks.core.types import Space

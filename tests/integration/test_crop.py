@@ -6,10 +6,10 @@ import pytest
 
 from tasks.core.health import HealthLimits, check_index
 from tasks.core.healthreport import health_markdown
+from tasks.core.opening import open_run
 from tasks.core.postgres import open_database
 from tasks.core.questions import Question
 from tasks.core.rollback import switch_space
-from tasks.core.run import open_run
 from tasks.core.searcher import open_searcher
 from tasks.core.settings import Settings
 from tasks.core.similar import find_similar

@@ -4,8 +4,9 @@ import asyncio
 from contextlib import suppress
 
 from tasks.core.embedding import embed_batch
+from tasks.core.opening import open_run
 from tasks.core.plan import plan_sync
-from tasks.core.run import Run, open_run
+from tasks.core.run import Run
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket
 from tests.support.databases import fetchval

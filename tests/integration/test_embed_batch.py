@@ -8,7 +8,8 @@ import pytest
 from tasks.core.csvfile import read_part
 from tasks.core.embedding import embed_batch
 from tasks.core.errors import SystemicFailure
-from tasks.core.run import Run, open_run
+from tasks.core.opening import open_run
+from tasks.core.run import Run
 from tasks.core.settings import Settings
 from tasks.core.types import Vector
 from tests.support.buckets import LocalBucket, picture

@@ -19,7 +19,8 @@ from tasks.core.csvfile import read_part
 from tasks.core.embedding import embed_batch
 from tasks.core.errors import DatabaseUnavailable
 from tasks.core.loading import insert_batch
-from tasks.core.run import Run, open_run
+from tasks.core.opening import open_run
+from tasks.core.run import Run
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket
 from tests.support.databases import execute, fetch, fetchval, secret

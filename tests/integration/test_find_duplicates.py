@@ -7,7 +7,7 @@ from tasks.core import duplicates
 from tasks.core.duplicates import find_duplicates
 from tasks.core.duplicatesreport import draw_duplicates
 from tasks.core.errors import InvalidInput, UnknownIndex
-from tasks.core.run import open_run
+from tasks.core.opening import open_run
 from tasks.core.searcher import open_searcher
 from tasks.core.settings import Settings
 from tasks.core.spaces import publish

@@ -12,8 +12,8 @@ from tasks.core.errors import (
     UnknownIndex,
     UnreadablePicture,
 )
+from tasks.core.opening import open_run
 from tasks.core.questions import Question
-from tasks.core.run import open_run
 from tasks.core.searcher import Searcher, open_searcher
 from tasks.core.settings import Settings
 from tasks.core.similar import find_similar

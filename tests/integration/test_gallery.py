@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from deployments.gallery import endpoints, service, thumbnails
-from tasks.core.run import open_run
+from tasks.core.opening import open_run
 from tasks.core.scaling import prepare_picture
 from tasks.core.searcher import Searcher
 from tasks.core.settings import Settings

@@ -9,9 +9,9 @@ from tasks.core import holds
 from tasks.core.embedding import embed_batch
 from tasks.core.errors import IndexBusy
 from tasks.core.holds import IndexHold, ShardHold, kept
+from tasks.core.opening import open_run
 from tasks.core.postgres import Database, open_database
 from tasks.core.reconcile import remove_gone
-from tasks.core.run import open_run
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket
 from tests.support.databases import execute, fetchval

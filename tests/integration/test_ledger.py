@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tasks.core.embedding import embed_batch
 from tasks.core.loading import insert_batch
-from tasks.core.run import attach_run, open_run
+from tasks.core.opening import attach_run, open_run
 from tasks.core.settings import Settings
 from tasks.core.summary import summarise
 from tests.support.buckets import LocalBucket, picture

@@ -6,7 +6,7 @@ from tasks.core.errors import NothingToEmbed, StorageError
 from tasks.core.gcs import ImageLister, open_client
 from tasks.core.listing import list_images
 from tasks.core.models import MULTIMODAL_EMBEDDING
-from tasks.core.run import open_run
+from tasks.core.opening import open_run
 from tasks.core.settings import Settings
 from tests.support.answering_storage import (
     Answer,

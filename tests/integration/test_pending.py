@@ -5,8 +5,8 @@ import pytest
 from flows.console import SyncOutcome
 from tasks.core.errors import GateFailed, TooManyPending
 from tasks.core.hnsw import build_index
+from tasks.core.opening import open_run
 from tasks.core.pending import list_pending
-from tasks.core.run import open_run
 from tasks.core.settings import Settings
 from tasks.core.summary import summarise, summary_markdown
 from tasks.core.types import CsvReport, RefusalReport

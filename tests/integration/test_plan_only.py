@@ -11,10 +11,10 @@ import pytest
 
 from tasks.core.errors import GuardStopped, UnknownIndex
 from tasks.core.health import HealthLimits, check_index
+from tasks.core.opening import open_run
 from tasks.core.planreport import plan_markdown
 from tasks.core.postgres import open_database
 from tasks.core.rollback import list_spaces
-from tasks.core.run import open_run
 from tasks.core.settings import Settings
 from tasks.core.types import SyncPlan
 from tests.integration.test_dead_runs import die_with_parts

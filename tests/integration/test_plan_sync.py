@@ -4,7 +4,8 @@ import pytest
 
 from tasks.core.embedding import embed_batch
 from tasks.core.errors import UnknownImage
-from tasks.core.run import Run, open_run
+from tasks.core.opening import open_run
+from tasks.core.run import Run
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket, picture
 from tests.support.databases import fetch, fetchval

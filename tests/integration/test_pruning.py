@@ -8,10 +8,10 @@ from uuid import uuid4
 import pytest
 
 from tasks.core.embedding import embed_batch
+from tasks.core.opening import open_run
 from tasks.core.postgres import open_database
 from tasks.core.pruning import prune_runs
 from tasks.core.rollback import drop_space
-from tasks.core.run import Run, open_run
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket
 from tests.support.databases import execute, fetch
@@ -39,14 +39,14 @@ async def leave_files(settings: Settings, bucket: LocalBucket, **changes: object
 
 async def die_with_parts(settings: Settings, bucket: LocalBucket, **changes: object) -> Path:
     """Have a run that dies with a part that is in no table; return its directory."""
-    died: list[Run] = []
+    directories: list[Path] = []
     with suppress(asyncio.CancelledError):
         async with open_run(options(bucket.name, **changes), settings, "test") as run:
-            died.append(run)
+            directories.append(run.directory)
             await prepare(run)
             await embed_batch(run, 1)
             raise asyncio.CancelledError
-    return died[0].directory
+    return directories[0]
 
 
 async def prune(settings: Settings, bucket: LocalBucket, **changes: object) -> int:

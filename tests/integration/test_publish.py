@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from tasks.core.errors import DatabaseError, GuardStopped, InvalidIndexName
-from tasks.core.run import open_run
+from tasks.core.opening import open_run
 from tasks.core.settings import Settings
 from tasks.core.spaces import publish
 from tests.support.buckets import LocalBucket

@@ -17,7 +17,8 @@ from deployments.local.vertex_instant import instant_response
 from deployments.local.vertex_wire import SERVICE, decode_request, parse_request
 from tasks.core.concurrency import BATCHES_IN_FLIGHT, for_each
 from tasks.core.embedding import embed_batch
-from tasks.core.run import Run, open_run
+from tasks.core.opening import open_run
+from tasks.core.run import Run
 from tasks.core.settings import Settings
 from tasks.core.types import BatchReport
 from tests.bench.listing_stub import served_listing

@@ -3,8 +3,8 @@
 import pytest
 
 from tasks.core.errors import GuardStopped
+from tasks.core.opening import open_run
 from tasks.core.planreport import plan_markdown
-from tasks.core.run import open_run
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket, picture
 from tests.support.databases import execute, fetch, fetchval

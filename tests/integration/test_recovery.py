@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from tasks.core.csvfile import PartWriter
 from tasks.core.embedding import embed_batch
-from tasks.core.run import open_run
+from tasks.core.opening import open_run
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket, picture
 from tests.support.databases import execute, fetch, fetchval

@@ -3,8 +3,8 @@
 import pytest
 
 from tasks.core.errors import TooManyRefusals
+from tasks.core.opening import open_run
 from tasks.core.refusals import list_refusals, refuse_too_many
-from tasks.core.run import open_run
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket
 from tests.support.databases import execute, fetchval

@@ -1,6 +1,6 @@
 """A vector that the space has is reused wherever its content turns up, whatever else changed."""
 
-from tasks.core.run import open_run
+from tasks.core.opening import open_run
 from tasks.core.settings import Settings
 from tasks.core.spaces import find_space, space_table
 from tasks.core.statements import sql

@@ -8,9 +8,9 @@ import asyncpg
 import pytest
 
 from tasks.core.errors import GuardStopped, IndexBusy, IndexNameTaken, InvalidInput
+from tasks.core.opening import open_run
 from tasks.core.postgres import Database, open_database
 from tasks.core.rollback import drop_space, list_spaces, switch_space
-from tasks.core.run import open_run
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket, picture
 from tests.support.databases import execute, fetch, fetchval

@@ -6,7 +6,8 @@ import pytest
 
 from tasks.core.embedding import embed_batch
 from tasks.core.errors import IndexBusy, SystemicFailure
-from tasks.core.run import Run, open_run
+from tasks.core.opening import open_run
+from tasks.core.run import Run
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket
 from tests.support.databases import execute, fetch

@@ -12,8 +12,8 @@ from deployments.local.addresses import PROJECT
 from deployments.local.stack import Stack
 from tasks.core.hnsw import ROWS_THAT_PAY, build_index, has_hnsw
 from tasks.core.neighbours import widen_search
+from tasks.core.opening import open_run
 from tasks.core.questions import Question
-from tasks.core.run import open_run
 from tasks.core.searcher import Searcher, open_searcher
 from tasks.core.settings import Settings
 from tasks.core.similar import find_active_space, find_similar

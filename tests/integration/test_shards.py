@@ -8,9 +8,10 @@ from tasks.core import holds
 from tasks.core.embedding import embed_batch
 from tasks.core.errors import DatabaseUnavailable, IndexBusy, InvalidInput
 from tasks.core.loading import insert_batch
+from tasks.core.opening import attach_run, open_run
 from tasks.core.postgres import open_database
 from tasks.core.progress import count_done
-from tasks.core.run import Run, attach_run, open_run
+from tasks.core.run import Run
 from tasks.core.settings import Settings
 from tasks.core.shards import (
     batches_of_shard,

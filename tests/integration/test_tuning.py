@@ -11,10 +11,11 @@ from tasks.core.embedding import embed_batch
 from tasks.core.errors import GateFailed
 from tasks.core.loading import insert_batch
 from tasks.core.neighbours import widen_search
+from tasks.core.opening import open_run
 from tasks.core.postgres import Connection, open_database
 from tasks.core.questions import Question
 from tasks.core.recall import check_recall, sample_rows
-from tasks.core.run import Run, open_run
+from tasks.core.run import Run
 from tasks.core.searcher import open_searcher
 from tasks.core.settings import Settings
 from tasks.core.similar import find_active_space, find_similar

@@ -7,8 +7,9 @@ import pytest
 
 from tasks.core.embedding import embed_batch
 from tasks.core.generations import find_overwritten
+from tasks.core.opening import open_run
 from tasks.core.pending import list_pending
-from tasks.core.run import Run, open_run
+from tasks.core.run import Run
 from tasks.core.settings import Settings
 from tasks.core.types import ImageRef, Vector
 from tests.support.buckets import LocalBucket, picture

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from tasks.core.neighbours import nearest_to_image
+from tasks.core.opening import open_run
 from tasks.core.pictures import draw_contact_sheet
-from tasks.core.run import open_run
 from tasks.core.settings import Settings
 from tasks.core.spaces import find_space
 from tasks.core.types import Verdict

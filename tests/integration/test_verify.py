@@ -8,8 +8,9 @@ import pytest
 from tasks.core import tuning, verdicts
 from tasks.core.errors import GateFailed, UnknownImage
 from tasks.core.hnsw import build_index
+from tasks.core.opening import open_run
 from tasks.core.options import SyncOptions
-from tasks.core.run import Run, open_run
+from tasks.core.run import Run
 from tasks.core.settings import Settings
 from tasks.core.types import Verdict
 from tests.support.buckets import LocalBucket, picture

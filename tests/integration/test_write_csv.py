@@ -7,7 +7,8 @@ import pandas as pd
 
 from tasks.core import csvreport
 from tasks.core.embedding import embed_batch
-from tasks.core.run import Run, open_run
+from tasks.core.opening import open_run
+from tasks.core.run import Run
 from tasks.core.settings import Settings
 from tasks.core.types import CsvReport
 from tests.support.buckets import LocalBucket

@@ -14,7 +14,7 @@ from dataclasses import replace
 from tasks.core.embedding import embed_batch
 from tasks.core.errors import BirdwalkError
 from tasks.core.loading import insert_batch
-from tasks.core.run import attach_run, open_run
+from tasks.core.opening import attach_run, open_run
 from tasks.core.settings import Settings
 from tasks.core.shards import batches_of_shard
 from tests.support.sync import options, prepare

@@ -15,8 +15,9 @@ from tasks.core import (
     spaces,
     verdicts,
 )
+from tasks.core.opening import open_run
 from tasks.core.options import SyncOptions
-from tasks.core.run import Run, open_run
+from tasks.core.run import Run
 from tasks.core.settings import Settings
 from tasks.core.types import (
     BatchReport,
