@@ -1,14 +1,18 @@
 """What the tests of single steps share."""
 
 import secrets
+import shutil
 import socket
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from deployments.local import storage
 from deployments.local.addresses import PROJECT
+from deployments.local.leftovers import marked
 from deployments.local.processes import start
 from deployments.local.samples import ensure_samples
 from deployments.local.stack import Stack
@@ -19,6 +23,7 @@ from tasks.core.searcher import Searcher, open_searcher
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket, storage_client
 from tests.support.databases import fresh_database, secret
+from tests.support.gallery import running_gallery
 from tests.support.model_server import ModelServer
 from tests.support.sync import options, sync
 
@@ -27,6 +32,32 @@ from tests.support.sync import options, sync
 def url(settings: Settings) -> str:
     """The address of this test's database, for questions that readers and operators ask."""
     return settings.database_url.get_secret_value()
+
+
+@pytest.fixture
+def passable_directory() -> Iterator[Path]:
+    """An empty directory that everybody may pass through, unlike pytest's own."""
+    directory = Path(tempfile.mkdtemp(prefix="birdwalk-test-")).resolve()
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def state_directory(passable_directory: Path) -> Iterator[Path]:
+    """The state directory of a stack of this test's own, to be made; nothing is left running."""
+    directory = passable_directory / "the stack"
+    yield directory
+    assert marked(directory) == []
+
+
+@pytest.fixture
+def one_picture(tmp_path: Path) -> Path:
+    """A folder for such a stack's bucket."""
+    folder = tmp_path / "my pictures"
+    folder.mkdir()
+    (folder / "one.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    return folder
 
 
 @pytest.fixture
@@ -137,6 +168,13 @@ async def samples(
         await sync(settings, "birdwalk")
         async with open_searcher(settings) as searcher:
             yield searcher
+
+
+@pytest.fixture
+async def gallery(samples: Searcher) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a gallery over the samples."""
+    async with running_gallery(samples.settings) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

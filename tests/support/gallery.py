@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 
@@ -28,3 +29,14 @@ async def running_gallery(
         server.should_exit = True
         await serving
         listening.close()
+
+
+async def read(client: httpx.AsyncClient, path: str, **query: object) -> Any:
+    answer = await client.get(path, params={name: str(value) for name, value in query.items()})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def refused(client: httpx.AsyncClient, path: str, **query: object) -> tuple[int, str]:
+    answer = await client.get(path, params={name: str(value) for name, value in query.items()})
+    return answer.status_code, answer.json()["error"]

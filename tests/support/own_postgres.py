@@ -1,0 +1,81 @@
+"""A Postgres of a test's own, and what else runs as somebody."""
+
+import asyncio
+import stat
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import asyncpg
+
+from deployments.local import postgres
+from deployments.local.identity import Identity
+from deployments.local.postgres_home import PostgresHome
+from deployments.local.processes import Account, Process, start
+from deployments.local.state import choose_ports
+
+
+@asynccontextmanager
+async def serving(
+    home: PostgresHome, port: int | None = None
+) -> AsyncIterator[tuple[Process, str]]:
+    """Run Postgres; give its process and its address."""
+    port = port or choose_ports(["postgres"], {})["postgres"]
+    log = home.data.parent / "postgres.log"
+    process = await start(postgres.program(home, port=port, log=log))
+    try:
+        yield process, postgres.database_url(home, port, "postgres")
+    finally:
+        await process.stop()
+        postgres.remove_sockets(home)
+
+
+async def ask(url: str, question: str, **options: object) -> object:
+    connection = await asyncpg.connect(url, **options)
+    try:
+        return await connection.fetchval(question)
+    finally:
+        await connection.close()
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@contextmanager
+def spawn_as(account: Account | None, command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command as our own child, under an account."""
+    child = subprocess.Popen(
+        command,
+        user=None if account is None else account.uid,
+        group=None if account is None else account.gid,
+        extra_groups=None if account is None else [],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+
+
+def spawn_postgres(home: PostgresHome) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """Run Postgres as our own child, past the leash."""
+    arguments = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={home.data}"]
+    command = [str(home.binaries / "postgres"), "-D", str(home.data), *arguments]
+    return spawn_as(home.account, command)
+
+
+async def until_locked(home: PostgresHome) -> None:
+    """Wait until Postgres says in its lock file that it is ready."""
+    lock = home.data / "postmaster.pid"
+    async with asyncio.timeout(20):
+        while not (lock.exists() and lock.read_text().rstrip().endswith("ready")):  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.02)
+
+
+async def until_dead(pid: int) -> None:
+    async with asyncio.timeout(20):
+        while Identity.of(pid) is not None:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.02)
