@@ -83,7 +83,8 @@ async def embed_images(  # noqa: PLR0913 - each parameter is a field of the form
         max_deletions: Share of the index that may be gone from the bucket.
         max_price: US dollars that the run may spend on calls.
         max_refusals: Share of the images that may be refused.
-        max_pending: Share of the images that may be left for the next run.
+        max_pending: Share of the images that may be left for the next run, rounded up: 0.01 of 50
+            images is 1, and 0 is none.
     """
     options = SyncOptions(
         bucket=bucket,

@@ -1,6 +1,8 @@
 """What a run leaves for the next one, by reason, and whether that is more than it may."""
 
+import math
 from dataclasses import dataclass
+from decimal import Decimal
 
 from tasks.core.errors import TooManyPending
 from tasks.core.markdown import codes, prose
@@ -35,20 +37,30 @@ def pending_markdown(groups: tuple[PendingGroup, ...]) -> str:
     return "# Left for the next run\n\n" + "\n".join(pages)
 
 
+def most_pending(listed: int, share: float) -> int:
+    """Return how many of so many images may be left: the share of them, rounded up.
+
+    So a share above 0 lets a run on a few images leave one of them, and 0 lets none.
+    """
+    # As it was written: the float nearest to 0.07, times 100, is above 7.
+    return math.ceil(Decimal(str(share)) * listed)
+
+
 def refuse_too_many_pending(run: Run, pending: tuple[PendingGroup, ...]) -> None:
     """Let a run pass that leaves few images, or fail it.
 
     Raises:
-        TooManyPending: their share of the listed images is above max_pending.
+        TooManyPending: more of the listed images are left than max_pending allows.
     """
     left = sum(group.images for group in pending)
     listed = run.listing.images if run.listing else 0
-    share = left / max(listed, 1)
-    if share <= run.options.max_pending:
+    most = most_pending(listed, run.options.max_pending)
+    if left <= most:
         return
+    share = left / max(listed, 1)
     raise TooManyPending(
         f"{left:,} of {listed:,} images ({share:.1%}) got no vector in the time they had; at most"
-        f" {run.options.max_pending:.1%} may be left for the next run. Most often:"
+        f" {most:,} ({run.options.max_pending:.1%}) may be left for the next run. Most often:"
         f" {pending[0].reason} The vectors of the others are kept. Run again, which asks for the"
         " rest; look at the artifact `pending`; if so many may be left, set"
         f" max_pending={min(1.0, round(share + 0.0005, 3)):g}."

@@ -1,6 +1,7 @@
+import pytest
 from markdown_it import MarkdownIt
 
-from tasks.core.pending import PendingGroup, pending_markdown
+from tasks.core.pending import PendingGroup, most_pending, pending_markdown
 
 GROUPS = (
     PendingGroup("The service answered *UNAVAILABLE*.\n# Again!", 1_234, ("a|b.png", "c_d_.png")),
@@ -31,3 +32,22 @@ def test_what_is_left_is_a_heading_a_reason_and_its_examples() -> None:
         ("quote", "No answer came in 60 s."),
         ("p", "Such as e.png"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("listed", "share", "most"),
+    [
+        (50, 0.01, 1),
+        (1, 0.01, 1),
+        (100, 0.01, 1),
+        (101, 0.01, 2),
+        (100, 0.07, 7),
+        (1_000_000, 0.01, 10_000),
+        (3, 1e-6, 1),
+        (3, 1.0, 3),
+        (1_000_000, 0.0, 0),
+        (0, 0.01, 0),
+    ],
+)
+def test_a_share_above_none_lets_at_least_one_be_left(listed: int, share: float, most: int) -> None:
+    assert most_pending(listed, share) == most
