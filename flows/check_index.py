@@ -27,7 +27,8 @@ async def check_index(
 
     Args:
         index: Name of the view that readers query.
-        max_drift: Share of the last listing that may be missing, outdated or gone.
+        max_drift: Share of the last listing that may be missing, outdated or gone, beside what the
+            last run has left for the next.
         max_listing_hours: Hours since a bucket of the index was last listed.
     """
     sentence = await check_health(index, HealthLimits(max_drift, max_listing_hours))

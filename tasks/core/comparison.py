@@ -11,8 +11,8 @@ from tasks.core.types import Space
 
 
 @dataclass(frozen=True, slots=True)
-class ComparedListing:
-    """The listing that a space is compared with; `whole` unless a limit cut it short."""
+class LastListing:
+    """The last listing of an index: by which run, of what, and whether no limit cut it short."""
 
     run_id: int
     bucket: str
@@ -47,7 +47,7 @@ class SpaceReport:
     missing: int = 0
     outdated: int = 0
     gone: int = 0
-    listing: ComparedListing | None = None
+    listing: LastListing | None = None
     elsewhere: int = 0
     examples: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]] = ((), (), ())
 
@@ -96,14 +96,14 @@ async def registered_spaces(connection: Connection, index: str) -> tuple[Registe
     )
 
 
-async def find_listing(connection: Connection, index: str) -> ComparedListing | None:
-    """Return the last listing of an index."""
+async def find_last_listing(connection: Connection, index: str) -> LastListing | None:
+    """Return the last listing of an index; None where none is kept."""
     row: Any = await connection.fetchrow(sql("select_last_listing"), index)
-    return None if row is None else ComparedListing(**row)
+    return None if row is None else LastListing(**row)
 
 
 async def compare(
-    connection: Connection, registered: RegisteredSpace, listing: ComparedListing | None
+    connection: Connection, registered: RegisteredSpace, listing: LastListing | None
 ) -> SpaceReport:
     """Return how a space compares with a listing: a join of the two, within the listed part."""
     space, table = registered.space, space_table(registered.space)

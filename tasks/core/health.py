@@ -9,7 +9,7 @@ from tasks.core.hnsw import OPERATOR_CLASS, ROWS_THAT_PAY
 from tasks.core.postgres import Connection, Database
 from tasks.core.recall import check_recall, sample_rows
 from tasks.core.rollback import list_spaces
-from tasks.core.similar import find_active_space, find_last_listing
+from tasks.core.similar import find_active_space
 from tasks.core.spaces import space_table
 from tasks.core.statements import sql
 from tasks.core.types import Check, Space
@@ -24,7 +24,8 @@ class HealthLimits:
     """What an index may come to before it counts as drifted.
 
     Attributes:
-        drift: share of the last listing that may be missing, outdated or gone.
+        drift: share of the last listing that may be missing, outdated or gone, beside what the
+            sync that listed it has left for the next.
         listing_hours: age that the listing of any of its buckets may have.
     """
 
@@ -69,6 +70,7 @@ class IndexHealth:
         held_by: the run that is changing it right now; drift is not judged then.
         recall: of the shown space's approximate index, now; None without one.
         sources: the one listed longest ago first.
+        left: images that are missing or outdated because the last sync left them for the next.
     """
 
     space: Space
@@ -77,6 +79,7 @@ class IndexHealth:
     spaces: tuple[SpaceHealth, ...]
     sources: tuple[Source, ...]
     recall: float | None
+    left: int
     checks: tuple[Check, ...]
 
     @property
@@ -104,18 +107,17 @@ async def check_index(database: Database, index: str, limits: HealthLimits) -> I
         holder = await connection.fetchrow(sql("select_holder"), index)
         held_by = None if holder is None else str(holder["application_name"])
         sources = await _find_sources(connection, space)
-        listing = await find_last_listing(connection, index)
+        left = await _count_left(connection, shown.report)
         # Another sample every day.
         sample = await sample_rows(connection, space, now.toordinal())
         recall, recall_check = await check_recall(connection, space, sample)
-    whole = listing is not None and listing.whole
     checks = (
-        _check_drift(shown.report, limits, held_by, whole=whole),
+        _check_drift(shown.report, left, limits, held_by),
         _check_age(sources, limits, now),
         _check_search(shown, held_by),
         recall_check,
     )
-    return IndexHealth(space, now, held_by, spaces, sources, recall, checks)
+    return IndexHealth(space, now, held_by, spaces, sources, recall, left, checks)
 
 
 def refuse_drifted(health: IndexHealth) -> None:
@@ -158,15 +160,25 @@ async def _find_sources(connection: Connection, space: Space) -> tuple[Source, .
     return tuple(Source(**row) for row in rows)
 
 
+async def _count_left(connection: Connection, report: SpaceReport) -> int:
+    if report.listing is None or not (report.missing or report.outdated):
+        return 0
+    space = report.space
+    left: int = await connection.fetchval(
+        sql("count_left", table=space_table(space)), report.listing.run_id, space.space_id
+    )
+    return left
+
+
 def _check_drift(
-    report: SpaceReport, limits: HealthLimits, held_by: str | None, *, whole: bool
+    report: SpaceReport, left: int, limits: HealthLimits, held_by: str | None
 ) -> Check:
-    # A listing that was cut short says nothing of what is not in it.
-    gone = report.gone if whole else 0
-    share = (report.missing + report.outdated + gone) / max(report.listed, 1)
+    # The run that left them was let to, by its own limit; running again is all there is to do.
+    share = (report.missing + report.outdated - left + report.gone) / max(report.listed, 1)
+    known = f" without {left:,} left for the next run" if left else ""
     found = (
-        f"{report.missing:,} missing, {report.outdated:,} outdated, {gone:,} gone of"
-        f" {report.listed:,} listed: {share:.1%}, at most {limits.drift:.1%} may be"
+        f"{report.missing:,} missing, {report.outdated:,} outdated, {report.gone:,} gone of"
+        f" {report.listed:,} listed: {share:.1%}{known}, at most {limits.drift:.1%} may be"
     )
     if held_by is not None:
         return Check(DRIFT, passed=True, found=f"not judged, {held_by} is at work; {found}")

@@ -9,10 +9,12 @@ from tasks.core.markdown import code, prose
 def health_sentence(health: IndexHealth) -> str:
     """Return the outcome in a line."""
     shown = next(s.report for s in health.spaces if s.report.space == health.space)
+    left = f" ({health.left:,} left for the next run)" if health.left else ""
     recall = "exact searches" if health.recall is None else f"recall {health.recall:.3f}"
     return (
         f"{health.space.index} is {'not in order' if health.failed else 'in order'}:"
-        f" {shown.rows:,} rows, {recall}, {shown.missing:,} missing, {shown.outdated:,} outdated."
+        f" {shown.rows:,} rows, {recall}, {shown.missing:,} missing, {shown.outdated:,} outdated"
+        f"{left}."
     )
 
 

@@ -8,7 +8,7 @@ from tasks.core.comparison import (
     RegisteredSpace,
     SpaceReport,
     compare,
-    find_listing,
+    find_last_listing,
     name_changes,
     registered_spaces,
 )
@@ -26,7 +26,7 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 async def list_spaces(database: Database, index: str) -> tuple[SpaceReport, ...]:
     """Return the spaces of an index, the newest first; none where there is no such index."""
     async with database.connection() as connection:
-        listing = await find_listing(connection, index)
+        listing = await find_last_listing(connection, index)
         spaces = await registered_spaces(connection, index)
         return tuple([await compare(connection, space, listing) for space in spaces])
 
@@ -95,7 +95,7 @@ async def _held(database: Database, index: str, holder: str) -> AsyncIterator[No
 async def _report(connection: Connection, index: str, space_id: int | None) -> SpaceReport:
     """Choose first: comparing reads a whole space and a whole listing."""
     chosen = _choose(await registered_spaces(connection, index), index, space_id)
-    report = await compare(connection, chosen, await find_listing(connection, index))
+    report = await compare(connection, chosen, await find_last_listing(connection, index))
     return await name_changes(connection, report)
 
 

@@ -7,6 +7,7 @@ with that space's vectors: never with another's.
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.core.comparison import LastListing, find_last_listing
 from tasks.core.errors import EmptyIndex, UnknownIndex
 from tasks.core.links import object_link
 from tasks.core.neighbours import widen_search
@@ -59,15 +60,6 @@ class Answer:
     neighbours: tuple[SimilarImage, ...]
     calls: int
     warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class LastListing:
-    """The last listing of an index: the run that made it, of which bucket, whether to its end."""
-
-    run_id: int
-    bucket: str
-    whole: bool
 
 
 async def find_similar(searcher: Searcher, index: str, question: Question) -> Answer:
@@ -140,12 +132,6 @@ async def refuse_empty(connection: Connection, space: Space) -> None:
         raise EmptyIndex(
             f"Index {space.index!r} holds no image. Run embed-images on a bucket with some."
         )
-
-
-async def find_last_listing(connection: Connection, index: str) -> LastListing | None:
-    """Return the last listing of an index; None where there is none."""
-    row = await connection.fetchrow(sql("select_last_listing"), index)
-    return None if row is None else LastListing(row["run_id"], row["bucket"], row["whole"])
 
 
 async def _search(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.core.errors import IndexDrifted, UnknownIndex
+from tasks.core.errors import IndexDrifted, TooManyPending, UnknownIndex
 from tasks.core.health import (
     AGE,
     DRIFT,
@@ -17,8 +17,9 @@ from tasks.core.opening import open_run
 from tasks.core.postgres import open_database
 from tasks.core.settings import Settings
 from tasks.core.spaces import publish
-from tests.support.buckets import LocalBucket
+from tests.support.buckets import LocalBucket, picture
 from tests.support.databases import execute
+from tests.support.model_server import ModelServer
 from tests.support.sync import options, sync
 from tests.support.vectors import fill_space, uniform
 
@@ -27,6 +28,15 @@ RECALL = "recall@10 of the index is at least 0.95"
 INVALIDATE = """
     CREATE INDEX x ON birdwalk.space_1 USING hnsw (embedding vector_l2_ops);
     UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'birdwalk.x'::regclass
+"""
+REFUSE = """
+    INSERT INTO birdwalk.refusals (space_id, bucket, image_id, generation, reason)
+    SELECT 1, bucket, image_id, generation, 'cannot be decoded'
+    FROM birdwalk.objects JOIN birdwalk.runs USING (run_id) WHERE image_id = $1
+"""
+ARRIVE = """
+    UPDATE birdwalk.space_1 AS stored SET generation = objects.generation
+    FROM birdwalk.objects WHERE objects.image_id = $1 AND stored.image_id = $1
 """
 FAULTS = {
     "rows are missing": ("DELETE FROM birdwalk.space_1 WHERE image_id < '0003'", DRIFT),
@@ -90,6 +100,56 @@ async def test_each_fault_fails_its_check_and_no_other(
     assert failed(await check(settings, HealthLimits(drift=0.2, listing_hours=48))) == (
         [SEARCH] if seen == SEARCH else []
     )
+
+
+@pytest.mark.usefixtures("quick_backoff")
+async def test_what_a_completed_run_left_for_the_next_is_said_and_is_no_drift(
+    settings: Settings, bucket: LocalBucket, model_server: ModelServer, url: str
+) -> None:
+    hasty = settings.model_copy(update={"image_time_budget_seconds": 0.3})
+    bucket.put_pictures(20)
+    await sync(settings, bucket.name)
+    bucket.put("0002.png", picture(90))
+    bucket.put("new.png", picture(91))
+    bucket.put("copy of new.png", picture(91))
+    await model_server.configure(
+        errors_by_name=dict.fromkeys(("0002.png", "new.png", "copy of new.png"), "UNAVAILABLE")
+    )
+    with pytest.raises(TooManyPending):
+        await sync(hasty, bucket.name, max_pending=0.01)
+    health = await check(settings)
+    assert (failed(health), health.left) == ([DRIFT], 0)
+    await sync(hasty, bucket.name, max_pending=0.2)
+    health = await check(settings)
+    assert (failed(health), health.left) == ([], 3)
+    said = "2 missing, 1 outdated, 0 gone of 22 listed: 0.0% without 3 left for the next run"
+    assert said in health.checks[0].found
+    # One that is refused, or whose vector came after all, is not left any more.
+    await execute(url, REFUSE, "new.png")
+    await execute(url, ARRIVE, "0002.png")
+    health = await check(settings)
+    assert (failed(health), health.left) == ([], 1)
+    assert "1 missing, 0 outdated" in health.checks[0].found
+    # What is lost beside them is drift, and so is what another space's run has left.
+    await execute(url, "DELETE FROM birdwalk.space_1 WHERE image_id = '0003.png'")
+    health = await check(settings)
+    assert (failed(health), health.left) == ([DRIFT], 1)
+    await execute(url, "UPDATE birdwalk.runs SET dimension = 256")
+    assert (await check(settings)).left == 0
+    await model_server.configure()
+    await sync(settings, bucket.name)
+    health = await check(settings)
+    assert (failed(health), health.left) == ([], 0)
+
+
+async def test_what_a_listing_cut_short_does_not_have_is_not_gone(
+    settings: Settings, bucket: LocalBucket
+) -> None:
+    bucket.put_pictures(5)
+    await sync(settings, bucket.name)
+    await sync(settings, bucket.name, limit=2)
+    health = await check(settings)
+    assert (failed(health), health.spaces[0].report.gone) == ([], 0)
 
 
 async def test_a_source_is_as_old_as_the_last_listing_that_covered_it(

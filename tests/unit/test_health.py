@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -42,20 +43,23 @@ def source(hours: float | None) -> Source:
     "found", [report(missing=6), report(outdated=6), report(gone=6), report(10, 10, 1, 0, 0)]
 )
 def test_each_way_of_drifting_fails_above_the_share(found: SpaceReport) -> None:
-    assert not _check_drift(found, LIMITS, None, whole=True).passed
+    assert not _check_drift(found, 0, LIMITS, None).passed
 
 
 def test_drift_up_to_the_share_passes_and_so_does_an_empty_listing() -> None:
-    assert _check_drift(report(missing=2, outdated=2, gone=1), LIMITS, None, whole=True).passed
-    assert _check_drift(report(0, 0), LIMITS, None, whole=True).passed
+    assert _check_drift(report(missing=2, outdated=2, gone=1), 0, LIMITS, None).passed
+    assert _check_drift(report(0, 0), 0, LIMITS, None).passed
 
 
-def test_what_a_listing_cut_short_does_not_have_is_not_gone() -> None:
-    assert _check_drift(report(gone=90), LIMITS, None, whole=False).passed
+def test_what_was_left_for_the_next_run_is_said_and_does_not_count() -> None:
+    check = _check_drift(report(missing=40, outdated=7), 42, LIMITS, None)
+    assert check.passed
+    assert "40 missing, 7 outdated, 0 gone of 100 listed: 5.0% without 42 left" in check.found
+    assert not _check_drift(report(missing=40, outdated=7, gone=1), 42, LIMITS, None).passed
 
 
 def test_an_index_that_a_run_is_changing_is_not_judged() -> None:
-    check = _check_drift(report(missing=90), LIMITS, "birdwalk run x", whole=True)
+    check = _check_drift(report(missing=90), 0, LIMITS, "birdwalk run x")
     assert check.passed
     assert "not judged, birdwalk run x is at work" in check.found
     assert _check_search(space(20_000), "birdwalk run x").passed
@@ -85,7 +89,7 @@ def test_a_search_index_is_valid_and_there_where_it_pays(found: SpaceHealth, pas
 
 
 def health(*checks: Check) -> IndexHealth:
-    return IndexHealth(SPACE, NOW, None, (space(100),), (source(40),), 0.99, checks)
+    return IndexHealth(SPACE, NOW, None, (space(100),), (source(40),), 0.99, 0, checks)
 
 
 def test_a_drifted_index_is_an_error_that_says_what_and_what_to_do() -> None:
@@ -104,6 +108,8 @@ def test_the_page_shows_the_checks_the_spaces_and_the_sources() -> None:
     assert "| `gs://bucket/planes/` | 40.0 h ago | 40.0 h ago |" in page
     assert "recall@10 is 0.990" in page
     assert health_sentence(health()).startswith("photos is in order: 100 rows, recall 0.990")
+    left = replace(health(), left=2)
+    assert health_sentence(left).endswith("0 missing, 0 outdated (2 left for the next run).")
 
 
 def test_ages_are_told_in_minutes_then_in_hours_then_in_days() -> None:
