@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.addresses import PROJECT
 from deployments.local.stack import Stack, StackOptions, running
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket, storage_client
-from tests.support.databases import fresh_database, make_template, secret
+from tests.support.databases import fresh_database, make_template, settings_for
 from tests.support.model_server import ModelServer
 
 
@@ -96,15 +95,7 @@ async def bare_database_url(database_server: str) -> AsyncIterator[str]:
 @pytest.fixture
 def settings(stack: Stack, database_url: str, tmp_path: Path) -> Settings:
     """Settings for the stack with this test's database; files go under tmp_path."""
-    return Settings(
-        database_url=secret(database_url),
-        project=PROJECT,
-        storage_endpoint=stack.addresses.storage_endpoint,
-        vertex_endpoint=stack.addresses.vertex_endpoint,
-        data_directory=tmp_path / "data",
-        request_timeout_seconds=30.0,
-        image_time_budget_seconds=60.0,
-    )
+    return settings_for(stack, database_url, tmp_path / "data")
 
 
 @pytest.fixture

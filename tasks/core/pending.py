@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from tasks.core.errors import TooManyPending
-from tasks.core.markdown import codes, prose
+from tasks.core.markdown import codes, counted, prose
 from tasks.core.run import Run
 from tasks.core.statements import sql
 
@@ -29,8 +29,8 @@ async def list_pending(run: Run) -> tuple[PendingGroup, ...]:
 def pending_markdown(groups: tuple[PendingGroup, ...]) -> str:
     """Return what is left as markdown, a paragraph a reason: a reason is a sentence or three."""
     pages = [
-        f"## {group.images:,} image{'' if group.images == 1 else 's'}\n\n"
-        f"> {prose(group.reason)}\n\nSuch as {codes(group.examples)}"
+        f"## {counted(group.images, 'image')}\n\n> {prose(group.reason)}\n\n"
+        f"Such as {codes(group.examples)}"
         f"{' ...' if group.images > len(group.examples) else ''}\n"
         for group in groups
     ]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tasks.core.errors import TooManyRefusals
-from tasks.core.markdown import codes, prose
+from tasks.core.markdown import codes, counted, prose
 from tasks.core.run import Run
 from tasks.core.spaces import find_space
 from tasks.core.statements import sql
@@ -43,17 +43,13 @@ async def list_refusals(run: Run) -> tuple[RefusalGroup, ...]:
 def refusals_markdown(groups: tuple[RefusalGroup, ...]) -> str:
     """Return the refusals as markdown, a paragraph a reason: a reason is a sentence or three."""
     pages = [
-        f"## {_count(group.images, 'image')}\n\n> {prose(group.reason)}\n\n"
+        f"## {counted(group.images, 'image')}\n\n> {prose(group.reason)}\n\n"
         f"Last refused at {group.last_refused:%Y-%m-%d %H:%M} UTC, after"
-        f" {_count(group.attempts, 'attempt')}: {codes(group.examples)}"
+        f" {counted(group.attempts, 'attempt')}: {codes(group.examples)}"
         f"{' ...' if group.images > len(group.examples) else ''}\n"
         for group in groups
     ]
     return "# Refused by the model\n\n" + "\n".join(pages)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def refuse_too_many(run: Run, refusals: tuple[RefusalGroup, ...]) -> None:

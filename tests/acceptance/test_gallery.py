@@ -11,10 +11,9 @@ import pytest
 from playwright.async_api import Browser, Locator, Page, expect
 
 from deployments.local.stack import Stack
-from tasks.core.settings import Settings
 from tests.acceptance.browser import SCREENSHOTS, new_page
 from tests.acceptance.programs import PATIENCE_SECONDS, Program
-from tests.support.databases import fresh_database, secret
+from tests.support.databases import fresh_database, settings_for
 from tests.support.sync import sync
 
 PLANE = "planes/airplane.png"
@@ -33,18 +32,11 @@ async def address(
     stack: Stack, database_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[str]:
     """Where `python -m deployments.gallery` shows all samples, and another index."""
-    addresses = stack.addresses
     async with fresh_database(database_server) as url:
-        settings = Settings(
-            database_url=secret(url),
-            project="birdwalk-local",
-            storage_endpoint=addresses.storage_endpoint,
-            vertex_endpoint=addresses.vertex_endpoint,
-            data_directory=tmp_path_factory.mktemp("data"),
-        )
+        settings = settings_for(stack, url, tmp_path_factory.mktemp("data"))
         await sync(settings, "birdwalk")
         await sync(settings, "birdwalk", index="some_birds", prefix="birds/")
-        environment = {**addresses.environment(), "BIRDWALK_DATABASE_URL": url}
+        environment = {**stack.addresses.environment(), "BIRDWALK_DATABASE_URL": url}
         gallery = await Program("deployments.gallery", environment).start("--port", "0")
         try:
             yield await said_address(gallery)

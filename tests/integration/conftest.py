@@ -11,7 +11,6 @@ import httpx
 import pytest
 
 from deployments.local import storage
-from deployments.local.addresses import PROJECT
 from deployments.local.leftovers import marked
 from deployments.local.processes import start
 from deployments.local.samples import ensure_samples
@@ -22,7 +21,7 @@ from tasks.core.run import Run
 from tasks.core.searcher import Searcher, open_searcher
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket, storage_client
-from tests.support.databases import fresh_database, secret
+from tests.support.databases import fresh_database, settings_for
 from tests.support.gallery import running_gallery
 from tests.support.model_server import ModelServer
 from tests.support.sync import options, sync
@@ -158,13 +157,7 @@ async def samples(
 ) -> AsyncIterator[Searcher]:
     """A searcher on an index of all samples."""
     async with fresh_database(database_server) as url:
-        settings = Settings(
-            database_url=secret(url),
-            project=PROJECT,
-            storage_endpoint=stack.addresses.storage_endpoint,
-            vertex_endpoint=stack.addresses.vertex_endpoint,
-            data_directory=tmp_path_factory.mktemp("data"),
-        )
+        settings = settings_for(stack, url, tmp_path_factory.mktemp("data"))
         await sync(settings, "birdwalk")
         async with open_searcher(settings) as searcher:
             yield searcher

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deployments.local.addresses import PROJECT
 from deployments.local.stack import Stack
 from tasks.core.hnsw import ROWS_THAT_PAY, build_index, has_hnsw
 from tasks.core.neighbours import widen_search
@@ -19,7 +18,7 @@ from tasks.core.settings import Settings
 from tasks.core.similar import find_active_space, find_similar
 from tasks.core.spaces import publish, space_table
 from tasks.core.statements import sql
-from tests.support.databases import execute, fresh_database, secret
+from tests.support.databases import execute, fresh_database, settings_for
 from tests.support.sync import options
 from tests.support.vectors import clustered, fill_space
 
@@ -52,13 +51,7 @@ async def synthetic(
 ) -> AsyncIterator[Synthetic]:
     """An index of 12,000 clustered rows with HNSW, published; number n is of cluster n % 60."""
     async with fresh_database(database_server) as url:
-        settings = Settings(
-            database_url=secret(url),
-            project=PROJECT,
-            storage_endpoint=stack.addresses.storage_endpoint,
-            vertex_endpoint=stack.addresses.vertex_endpoint,
-            data_directory=tmp_path_factory.mktemp("data"),
-        )
+        settings = settings_for(stack, url, tmp_path_factory.mktemp("data"))
         vectors = list(clustered(ROWS, 128, CLUSTERS))
         async with open_run(options(BUCKET), settings, "test") as run:
             await fill_space(run, iter(vectors))

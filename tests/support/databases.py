@@ -3,12 +3,15 @@
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 from pydantic import SecretStr
 
+from deployments.local.addresses import PROJECT
+from deployments.local.stack import Stack
 from tasks.core.postgres import Database
 from tasks.core.settings import Settings
 
@@ -22,6 +25,19 @@ def address_of(url: str, database: str) -> str:
 
 def secret(url: str) -> SecretStr:
     return SecretStr(url)
+
+
+def settings_for(stack: Stack, url: str, directory: Path) -> Settings:
+    """Return settings for a stack and a database; files go under the directory."""
+    return Settings(
+        database_url=secret(url),
+        project=PROJECT,
+        storage_endpoint=stack.addresses.storage_endpoint,
+        vertex_endpoint=stack.addresses.vertex_endpoint,
+        data_directory=directory,
+        request_timeout_seconds=30.0,
+        image_time_budget_seconds=60.0,
+    )
 
 
 async def make_template(url: str) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,16 +58,6 @@ def draw_scenes() -> list[Scene]:
     with ThreadPoolExecutor(2) as threads:
         drawn = threads.map(lambda arguments: _draw_scene(*arguments), _all_subjects())
         return sorted(drawn, key=lambda scene: scene.name)
-
-
-def write_scenes(directory: Path) -> list[Scene]:
-    """Write all scenes as files in folders by kind, and return them."""
-    scenes = draw_scenes()
-    for scene in scenes:
-        path = directory / scene.name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(scene.data)
-    return scenes
 
 
 def _all_subjects() -> Iterator[tuple[int, str, str, str, int]]:
