@@ -65,6 +65,8 @@ async def test_the_token_is_asked_for_and_not_said() -> None:
             assert "BIRDWALK_GALLERY_TOKEN" in answer.text
             assert TOKEN not in answer.text
             assert "set-cookie" not in answer.headers
+            assert answer.headers["cache-control"] == "no-store"
+        assert (await visitor.post(f"/api/pictures?token={TOKEN}")).status_code == 401
 
 
 async def test_the_token_in_an_address_becomes_a_cookie_and_leaves_the_address() -> None:
@@ -76,8 +78,15 @@ async def test_the_token_in_an_address_becomes_a_cookie_and_leaves_the_address()
         assert cookie.startswith(f"{COOKIE}=")
         assert "HttpOnly" in cookie
         assert "SameSite=lax" in cookie
+        assert "Secure" not in cookie
         assert TOKEN not in cookie
+        assert answer.headers["cache-control"] == "no-store"
         assert (await visitor.get("/api/images")).text == "inside"
+
+
+async def test_a_cookie_that_came_by_tls_goes_by_tls_alone() -> None:
+    async with client(Guard(inside, TOKEN, loopback=False), "https://gallery.example") as visitor:
+        assert "Secure" in (await visitor.get(f"/?token={TOKEN}")).headers["set-cookie"]
 
 
 async def test_the_redirect_stays_on_this_host() -> None:
@@ -140,6 +149,8 @@ async def test_every_answer_keeps_other_sites_out() -> None:
             assert "frame-ancestors 'none'" in policy
             assert answer.headers["x-content-type-options"] == "nosniff"
             assert answer.headers["referrer-policy"] == "no-referrer"
+            assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+            assert answer.headers["cross-origin-opener-policy"] == "same-origin"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from google.api_core import exceptions
 
+from tasks.core.errors import StorageError
 from tasks.core.generations import find_overwritten
 from tasks.core.types import ImageRef
 
@@ -89,6 +91,23 @@ async def test_images_far_apart_are_looked_at_one_by_one() -> None:
     bucket = Bucket(holding(100_000))
     assert await overwritten(bucket, numbered(200, 500)) == frozenset()
     assert (len(bucket.listings), len(bucket.looks)) == (1, 199)
+
+
+async def test_behind_the_buckets_end_nothing_is_looked_at() -> None:
+    bucket = Bucket(holding(20))
+    assert len(await overwritten(bucket, numbered(30))) == 10
+    assert (len(bucket.listings), bucket.looks) == (1, [])
+
+
+@pytest.mark.parametrize(("request_", "count"), [("list_blobs", 2), ("get_blob", 1)])
+async def test_a_bucket_that_may_not_be_read_is_said(request_: str, count: int) -> None:
+    def forbid(*_: Any, **__: Any) -> None:
+        raise exceptions.Forbidden("no permission")
+
+    bucket = Bucket(holding(3))
+    setattr(bucket, request_, forbid)
+    with pytest.raises(StorageError, match="no permission"):
+        await overwritten(bucket, numbered(count))
 
 
 async def test_an_empty_bucket_holds_none_of_them() -> None:

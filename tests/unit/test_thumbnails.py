@@ -1,13 +1,15 @@
 """A thumbnail shows what the picture shows, and no bucket's object can make it costly."""
 
 import io
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from PIL import Image
 
 from tasks.core import thumbnails
 from tasks.core.errors import UnreadablePicture
-from tasks.core.thumbnails import make_thumbnail
+from tasks.core.thumbnails import make_thumbnail, read_thumbnail
 
 
 def encoded(image: Image.Image, file_format: str, **options: object) -> bytes:
@@ -79,8 +81,37 @@ def test_too_many_pixels_are_not_decoded(monkeypatch: pytest.MonkeyPatch) -> Non
         make_thumbnail(encoded(Image.new("L", (101, 100)), "PNG"), "x", 320)
 
 
+def test_of_an_object_that_is_too_large_no_more_is_read_than_tells_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = encoded(Image.new("L", (100, 100)), "PNG")
+    read: list[bytes] = []
+
+    def download_as_bytes(*, end: int | None = None, **_: object) -> bytes:
+        read.append(data if end is None else data[: end + 1])
+        return read[-1]
+
+    blob = SimpleNamespace(download_as_bytes=download_as_bytes)
+    bucket = SimpleNamespace(blob=lambda *_, **__: blob)
+    client = cast("Any", SimpleNamespace(bucket=lambda _: bucket))
+    monkeypatch.setattr(thumbnails, "MOST_BYTES", len(data))
+    assert read_thumbnail(client, "b", "x.png", 1, 320).current
+    monkeypatch.setattr(thumbnails, "MOST_BYTES", len(data) - 2)
+    with pytest.raises(UnreadablePicture, match=rf"gs://b/x.png has more than {len(data) - 2} byt"):
+        read_thumbnail(client, "b", "x.png", 1, 320)
+    assert len(read[-1]) == len(data) - 1
+
+
 @pytest.mark.parametrize(
-    "data", [b"", b"no picture", b"\x89PNG\r\n\x1a\n", b"%!PS-Adobe-3.0 EPSF-3.0\n"], ids=ascii
+    "data",
+    [
+        b"",
+        b"no picture",
+        b"\x89PNG\r\n\x1a\n",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n",
+        b"P6 1 1 255\n...",  # Pillow could read it, but no more decoders are let at it than needed
+    ],
+    ids=ascii,
 )
 def test_what_is_no_picture_is_said_to_be_none(data: bytes) -> None:
     with pytest.raises(UnreadablePicture, match=r"x is (not a picture|damaged)"):
