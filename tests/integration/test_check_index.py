@@ -119,10 +119,11 @@ async def test_what_a_completed_run_left_for_the_next_is_said_and_is_no_drift(
         await sync(hasty, bucket.name, max_pending=0.01)
     health = await check(settings)
     assert (failed(health), health.left) == ([DRIFT], 0)
+    bucket.put("embedded.png", picture(92))
     await sync(hasty, bucket.name, max_pending=0.2)
     health = await check(settings)
     assert (failed(health), health.left) == ([], 3)
-    said = "2 missing, 1 outdated, 0 gone of 22 listed: 0.0% without 3 left for the next run"
+    said = "2 missing, 1 outdated, 0 gone of 23 listed: 0.0% without 3 left for the next run"
     assert said in health.checks[0].found
     # One that is refused, or whose vector came after all, is not left any more.
     await execute(url, REFUSE, "new.png")
@@ -131,7 +132,7 @@ async def test_what_a_completed_run_left_for_the_next_is_said_and_is_no_drift(
     assert (failed(health), health.left) == ([], 1)
     assert "1 missing, 0 outdated" in health.checks[0].found
     # What is lost beside them is drift, and so is what another space's run has left.
-    await execute(url, "DELETE FROM birdwalk.space_1 WHERE image_id = '0003.png'")
+    await execute(url, "DELETE FROM birdwalk.space_1 WHERE image_id = 'embedded.png'")
     health = await check(settings)
     assert (failed(health), health.left) == ([DRIFT], 1)
     await execute(url, "UPDATE birdwalk.runs SET dimension = 256")
