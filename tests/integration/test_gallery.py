@@ -14,7 +14,7 @@ from tasks.core.opening import open_run
 from tasks.core.settings import Settings
 from tasks.core.spaces import create_table
 from tests.support.buckets import LocalBucket
-from tests.support.databases import TEMPLATE, address_of, execute, secret
+from tests.support.databases import TEMPLATE, address_of, execute, fetchval, secret
 from tests.support.drawings import draw_bird, encode, sky
 from tests.support.gallery import read, refused, running_gallery
 from tests.support.model_server import ModelServer
@@ -170,6 +170,16 @@ async def test_an_index_that_is_missing_or_empty_is_shown_as_soon_as_it_is_there
     async with running_gallery(settings, "nothing") as client:
         # The one it was started with is not there: any other is shown.
         assert (await read(client, "/api/images"))["index"] == "another"
+
+
+async def test_it_makes_nothing_in_a_database_without_an_index(
+    settings: Settings, bare_database_url: str
+) -> None:
+    bare = settings.model_copy(update={"database_url": secret(bare_database_url)})
+    async with running_gallery(bare) as client:
+        assert "holds no index yet" in (await refused(client, "/api/images"))[1]
+    schema = "SELECT to_regnamespace('birdwalk')::text"
+    assert await fetchval(bare_database_url, schema) is None
 
 
 async def test_a_database_that_comes_back_is_shown_again(

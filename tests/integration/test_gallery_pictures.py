@@ -13,6 +13,7 @@ from PIL import Image
 
 from deployments.gallery import endpoints, service, thumbnails
 from tasks.core.scaling import prepare_picture
+from tasks.core.searcher import Searcher
 from tasks.core.settings import Settings
 from tasks.core.thumbnails import read_thumbnail
 from tests.support.buckets import LocalBucket, picture
@@ -93,6 +94,29 @@ async def test_a_thumbnail_that_many_want_is_made_once(
     assert [answer.status_code for answer in answers] == [200] * 20
     assert len({answer.content for answer in answers}) == 2
     assert len(made) == 2
+
+
+async def test_no_more_is_kept_than_fits(
+    samples: Searcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def counted(*place: Any) -> Any:
+        made.append(place)
+        return read_thumbnail(*place)
+
+    monkeypatch.setattr(thumbnails, "read_thumbnail", counted)
+    monkeypatch.setattr(service, "MEGABYTE", 1_000)
+    monkeypatch.setattr(service, "DROPPED_BYTES", 50)
+    narrow = samples.settings.model_copy(update={"gallery_cache_mb": 4})
+    async with running_gallery(narrow) as client:
+        [image] = (await read(client, "/api/images", count=1))["images"]
+        for _ in range(2):
+            assert len((await client.get(image["picture"])).content) > 4_000
+        assert len(made) == 2
+        name = (await client.post("/api/pictures", content=picture(1))).json()["picture"]
+        gone = await client.get("/api/similar", params={"picture": name})
+        assert (gone.status_code, "not kept any more" in gone.json()["error"]) == (404, True)
 
 
 async def test_only_images_of_the_index_are_read_from_the_bucket(
