@@ -68,8 +68,8 @@ def program(*, port: int, home: Path, database: str, log: Path) -> Program:
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
             # Without it the UI calls port 4200, whatever the server's own port is.
             "PREFECT_UI_API_URL": api_url(port),
-            # In memory, a restart would forget whose each deployment's slot is: the runs that hold one
-            # would be ended, and the slots of dead ones never freed.
+            # A restart would forget who holds the deployments' slots, were they kept in memory: it
+            # would end the runs that do, and never free the slots of dead ones.
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASE_STORAGE,
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
