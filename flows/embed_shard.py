@@ -11,7 +11,7 @@ from tasks.core.concurrency import BATCHES_IN_FLIGHT, for_each
 from tasks.core.errors import RunIsOver
 from tasks.core.opening import attach_run
 from tasks.core.settings import get_settings
-from tasks.core.shards import batches_of_shard
+from tasks.core.shards import batches_of_shard, counted
 from tasks.core.types import Batch, BatchReport
 from tasks.database import insert_batch
 from tasks.embeddings import embed_batch
@@ -47,7 +47,8 @@ async def embed_shard(
             async def embed_and_insert(batch: Batch) -> BatchReport:
                 return await insert_batch(await embed_batch(batch), batch)
 
-            done = await for_each(batches, embed_and_insert, BATCHES_IN_FLIGHT)
+            async with counted(run):
+                done = await for_each(batches, embed_and_insert, BATCHES_IN_FLIGHT)
             await prune_files(run)
             return len(done)
     except RunIsOver as error:

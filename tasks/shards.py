@@ -10,11 +10,12 @@ from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import State
 from prefect.deployments.flow_runs import arun_deployment
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Cancelling, Crashed
 
-from tasks.core.errors import DatabaseUnavailable
+from tasks.core.errors import DatabaseUnavailable, InvalidInput, PrefectUnavailable
+from tasks.core.outages import Outage
 from tasks.core.progress import count_done
 from tasks.core.run import Run
 from tasks.core.shards import give_up_shard, live_shards
@@ -32,6 +33,10 @@ SECONDS_TO_BE_DEAD = 10.0
 SECONDS_TO_END = 10.0
 """How long a worker may take to end a shard of a run that is over: Prefect gives a cancelled run
 30 in all."""
+
+SECONDS_WITHOUT_PREFECT = 1800.0
+"""How long Prefect's server may be away: its shards go on embedding without it, and Postgres shows
+what they have done."""
 
 OVER = "Its run is over."
 
@@ -62,24 +67,22 @@ async def embed_in_shards(run: Run, plan: SyncPlan, shards: int) -> None:
 
     Raises:
         IndexBusy: the run lost its index to another.
+        InvalidInput: the deployment is not registered.
+        PrefectUnavailable: Prefect's server was away for too long.
     """
     if not plan.calls:
         return
     started: list[_Shard] = []
+    outage = Outage("Prefect's server", SECONDS_WITHOUT_PREFECT, get_run_logger().warning)
     with run.timed("embed_batches"):
         async with get_client() as client:
             try:
                 for number in range(shards):
-                    flow_run = await _start_shard(run, plan, number, shards)
-                    started.append(_Shard(number, flow_run))
+                    shard = await _start_shard(client, run, plan, number, shards, outage)
+                    started.append(shard)
                 while not all(shard.ended for shard in started):
                     await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
-                    try:
-                        await _look_after(run, client, started)
-                    except DatabaseUnavailable:
-                        # Nobody can be seen now, the living neither.
-                        for shard in started:
-                            shard.seen_at = shard.seen_at and time.monotonic()
+                    await _look_patiently(run, client, started, outage)
             finally:
                 await _end(client, [shard for shard in started if not shard.ended])
 
@@ -128,16 +131,64 @@ async def _look_after(run: Run, client: PrefectClient, started: list[_Shard]) ->
         shard.ended = True
 
 
-async def _start_shard(run: Run, plan: SyncPlan, number: int, shards: int) -> UUID:
-    flow_run = await arun_deployment(
-        DEPLOYMENT,
-        parameters={
-            "run_id": run.run_id,
-            "shard": number,
-            "shards": shards,
-            "images": plan.calls,
-            "batch_size": plan.batch_size,
-        },
-        timeout=0,
-    )
-    return flow_run.id
+async def _look_patiently(
+    run: Run, client: PrefectClient, started: list[_Shard], outage: Outage
+) -> None:
+    try:
+        await _look_after(run, client, started)
+    except DatabaseUnavailable:
+        _see_nobody(started)
+    except HTTPError as error:
+        _give_up_after_long(outage, error)
+        _see_nobody(started)
+    else:
+        outage.over()
+
+
+def _see_nobody(started: list[_Shard]) -> None:
+    """Hold against no shard that it cannot be seen, or taken by a worker, now."""
+    for shard in started:
+        shard.asked_at = now = time.monotonic()
+        shard.seen_at = shard.seen_at and now
+
+
+def _give_up_after_long(outage: Outage, error: HTTPError) -> None:
+    if outage.lasts(error):
+        raise PrefectUnavailable(
+            f"Prefect's server was away for {outage.longest_seconds / 60:.0f} minutes"
+            f" ({type(error).__name__}: {error}). The run ends, and its shards with it. What was"
+            " embedded is kept: run again when the server answers (PREFECT_API_URL)."
+        ) from error
+
+
+async def _start_shard(
+    client: PrefectClient, run: Run, plan: SyncPlan, number: int, shards: int, outage: Outage
+) -> _Shard:
+    while True:
+        try:
+            flow_run = await arun_deployment(
+                DEPLOYMENT,
+                client=client,
+                parameters={
+                    "run_id": run.run_id,
+                    "shard": number,
+                    "shards": shards,
+                    "images": plan.calls,
+                    "batch_size": plan.batch_size,
+                },
+                # Where the answer was lost, the shard is there already.
+                idempotency_key=f"{run.identity.run_key} shard {number}",
+                timeout=0,
+            )
+        except ObjectNotFound as error:
+            raise InvalidInput(
+                f"Prefect's server has no deployment {DEPLOYMENT}, which shards={shards} needs; the"
+                f" {number} shards that were started are ended. Run `prefect deploy --all`, or set"
+                " shards=1."
+            ) from error
+        except HTTPError as error:
+            _give_up_after_long(outage, error)
+            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+        else:
+            outage.over()
+            return _Shard(number, flow_run.id)

@@ -12,6 +12,8 @@ from deployments.local.vertex_options import ModelServerOptions
 from tasks.core.errors import StackError
 
 PROJECT = "birdwalk-local"
+HEARTBEAT_SECONDS = 30
+"""How often a flow run shows that it is alive: the shortest that Prefect has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,12 @@ class Addresses:
         if self.prefect_api_url is not None:
             # The pages of runs in the interface that the server shows first.
             ui_url = f"{self.prefect_ui_url}/v2"
-            prefect = {"PREFECT_API_URL": self.prefect_api_url, "PREFECT_UI_URL": ui_url}
+            prefect = {
+                "PREFECT_API_URL": self.prefect_api_url,
+                "PREFECT_UI_URL": ui_url,
+                # Runs with rarer ones would be taken for dead: see deployments.automations.
+                "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+            }
         return {
             "BIRDWALK_DATABASE_URL": self.database_url,
             "BIRDWALK_STORAGE_ENDPOINT": self.storage_endpoint,

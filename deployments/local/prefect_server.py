@@ -20,6 +20,7 @@ BATCH_SETTINGS = {
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
     "PREFECT_SERVER_SERVICES_TRIGGERS_READ_BATCH_SIZE": "100",
 }
+LEASE_STORAGE = "prefect.server.concurrency.lease_storage.filesystem"  # below PREFECT_HOME
 # Prefect's own settings of the caller, such as a cloud profile, do not reach the local server.
 WITHOUT = ("PREFECT_",)
 
@@ -67,6 +68,9 @@ def program(*, port: int, home: Path, database: str, log: Path) -> Program:
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
             # Without it the UI calls port 4200, whatever the server's own port is.
             "PREFECT_UI_API_URL": api_url(port),
+            # A restart would forget who holds the deployments' slots, were they kept in memory: it
+            # would end the runs that do, and never free the slots of dead ones.
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASE_STORAGE,
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
         },

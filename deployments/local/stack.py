@@ -252,4 +252,6 @@ class _Start:
             log=self.logs / "worker.log",
         )
         await self.supervisor.start(program, f"work pool {worker.POOL}")
-        await worker.register_deployments(program)
+        await asyncio.gather(
+            worker.register_deployments(program), worker.register_automations(program)
+        )

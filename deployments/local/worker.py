@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from deployments.local.addresses import HEARTBEAT_SECONDS
 from deployments.local.http_probe import post_json
 from deployments.local.processes import Program, last_lines, launch
 from tasks.core.errors import StackError
@@ -69,13 +70,35 @@ async def register_deployments(worker: Program) -> None:
     Raises:
         StackError: Prefect refused it; with the end of what it said.
     """
-    deploy = replace(
-        worker,
-        name="prefect deploy",
-        command=(sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"),
-        log=worker.log.with_name("deploy.log"),
+    await _to_its_end(
+        replace(
+            worker,
+            name="prefect deploy",
+            command=(sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"),
+            log=worker.log.with_name("deploy.log"),
+        )
     )
-    process = await launch(deploy)
+
+
+async def register_automations(worker: Program) -> None:
+    """Let the Prefect server mark runs as crashed that died with their worker.
+
+    Raises:
+        StackError: Prefect refused it; with the end of what it said.
+    """
+    heartbeat = ("--heartbeat-seconds", str(HEARTBEAT_SECONDS))
+    await _to_its_end(
+        replace(
+            worker,
+            name="deployments.automations",
+            command=(sys.executable, "-m", "deployments.automations", *heartbeat),
+            log=worker.log.with_name("automations.log"),
+        )
+    )
+
+
+async def _to_its_end(program: Program) -> None:
+    process = await launch(program)
     try:
         status = await asyncio.wait_for(process.wait(), REGISTER_SECONDS)
     except TimeoutError:
@@ -84,4 +107,5 @@ async def register_deployments(worker: Program) -> None:
         await process.stop()
     if status != 0:
         how = "did not end in time" if status is None else f"ended with status {status}"
-        raise StackError(f"`prefect deploy --all` {how}:\n{last_lines(deploy.log)}")
+        command = " ".join(program.command[2:])
+        raise StackError(f"`{command}` {how}:\n{last_lines(program.log)}")

@@ -18,6 +18,7 @@ BirdwalkError
 │   ├── ExtensionMissing        pgvector is not there, or too old
 │   ├── IndexBusy               another run holds the index
 │   └── IndexNameTaken          the view's name belongs to something else
+├── PrefectUnavailable      Prefect's server was away for too long
 ├── ArtifactError           a file could not be written or read back
 │   └── PartInUse               another process writes it
 ├── GuardStopped            the plan passes a limit that nobody lifted
@@ -141,6 +142,10 @@ class IndexBusy(DatabaseError):
 
 class IndexNameTaken(DatabaseError):
     """A relation that birdwalk did not make has the index's name."""
+
+
+class PrefectUnavailable(BirdwalkError):
+    """Prefect's server gave no answer for too long."""
 
 
 class ArtifactError(BirdwalkError):

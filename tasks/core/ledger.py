@@ -1,12 +1,13 @@
 """The ledger: what every batch of every run has sent, so that prices add up to the bill.
 
 A batch is counted when it is durable, in the transaction that writes its vectors; and where its run
-ends without it, then. What a killed run had got is counted by its CSV parts. So only calls that
-were under way at a kill are missing.
+ends without it, then. What a killed run had got is counted by its CSV parts; a shard, whose disk
+may be another machine's, counts every few seconds. So only calls that were under way at a kill are
+missing, and the last seconds of a killed shard of another machine.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self
 
 from tasks.core.models import MODELS
@@ -42,8 +43,15 @@ async def count_unfinished(
 ) -> None:
     """Count what batches had sent that will never be durable, in a run that is over or ends.
 
-    Those that the ledger has are left as they are. The run's totals are summed up anew.
+    Those that are durable are left as they are. The run's totals are summed up anew.
     """
+    await count_sent(connection, run_id, tallies)
+    price = str(MODELS[model].price) if model in MODELS else None
+    await connection.execute(sql("update_run_totals"), run_id, price)
+
+
+async def count_sent(connection: Connection, run_id: int, tallies: Mapping[int, Tally]) -> None:
+    """Count what batches have sent so far that are not durable yet."""
     await connection.executemany(
         sql("insert_tally"),
         [
@@ -61,8 +69,13 @@ async def count_unfinished(
             for batch, tally in tallies.items()
         ],
     )
-    price = str(MODELS[model].price) if model in MODELS else None
-    await connection.execute(sql("update_run_totals"), run_id, price)
+
+
+async def read_sent(connection: Connection, run_id: int) -> dict[int, Tally]:
+    """Return what was counted of batches that are not durable."""
+    rows = await connection.fetch(sql("select_unfinished_tallies"), run_id)
+    names = [field.name for field in fields(Tally)]
+    return {row["batch"]: Tally(**{name: row[name] for name in names}) for row in rows}
 
 
 async def bury_dead_runs(connection: Connection, index: str, run_id: int) -> None:

@@ -25,7 +25,7 @@ async def count_part(connection: Connection, dead_run: Any, part: Path) -> None:
     A part that may still be written is the caller's to hold: it is counted once.
     """
     run_id, batch = dead_run["run_id"], batch_of(part)
-    counted = await connection.fetch(sql("select_counted_batches"), run_id)
-    if batch not in {row["batch"] for row in counted}:
+    durable = await connection.fetch(sql("select_finished_batches"), run_id)
+    if batch not in {row["batch"] for row in durable}:
         tally = Tally.of_rows(len(read_part(part, dead_run["dimension"])))
         await count_unfinished(connection, run_id, dead_run["model"], {batch: tally})

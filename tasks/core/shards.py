@@ -1,15 +1,38 @@
 """Share a run's batches among processes: who is alive, what is finished, what is left."""
 
-from tasks.core.errors import InvalidInput
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+
+from tasks.core.errors import DatabaseError, InvalidInput
 from tasks.core.holds import IndexHold
+from tasks.core.ledger import Tally, count_sent, read_sent
 from tasks.core.run import Run
 from tasks.core.statements import sql
 from tasks.core.types import Batch, SyncPlan, cut_batches
 
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_COUNTS = 5.0
+"""How often a shard counts what it has sent: what it loses of it at most when it is killed."""
+
+SECONDS_TO_COUNT = 5.0
+
 
 async def unfinished_batches(run: Run, plan: SyncPlan) -> tuple[Batch, ...]:
-    """Return the batches of the plan that are not durable yet."""
+    """Return the batches of the plan that are not durable yet.
+
+    What a shard has sent for one of them is counted with what this process will send.
+    """
     finished = await _finished(run)
+    async with run.database.connection() as connection:
+        sent = await read_sent(connection, run.run_id)
+    for batch, tally in sent.items():
+        # On a disk that the shard shares, its part shows what it had got.
+        if not run.part(batch).exists():
+            run.tallies.setdefault(batch, tally)
     return tuple(batch for batch in plan.batches if batch.number not in finished)
 
 
@@ -22,6 +45,39 @@ async def batches_of_shard(
     left = tuple(batch for batch in mine if batch.number not in finished)
     run.progress.total = sum(batch.last - batch.first + 1 for batch in left)
     return left
+
+
+@asynccontextmanager
+async def counted(run: Run) -> AsyncIterator[None]:
+    """Count every few seconds, and at the end of the block, what a shard has sent.
+
+    Its disk may be one that nobody else sees: what it is killed with, or fails with, would be in no
+    price.
+    """
+    counting = asyncio.create_task(_count_again_and_again(run))
+    try:
+        yield
+    finally:
+        counting.cancel()
+        with suppress(asyncio.CancelledError):
+            await counting
+        await _count(run)
+
+
+async def _count_again_and_again(run: Run) -> None:
+    while True:
+        await asyncio.sleep(SECONDS_BETWEEN_COUNTS)
+        await _count(run)
+
+
+async def _count(run: Run) -> None:
+    tallies: dict[int, Tally] = {batch: replace(tally) for batch, tally in run.tallies.items()}
+    try:
+        async with asyncio.timeout(SECONDS_TO_COUNT), run.database.transaction() as connection:
+            await count_sent(connection, run.run_id, tallies)
+    except (DatabaseError, TimeoutError) as error:
+        # Postgres may be away; the next count has it all.
+        logger.debug("What shard of run %d has sent was not counted: %s", run.run_id, error)
 
 
 async def live_shards(run: Run, shards: int) -> frozenset[int]:

@@ -5,18 +5,16 @@ from typing import Any
 
 import asyncpg
 
-from tasks.core.errors import DatabaseError, GuardStopped, IndexNameTaken
+from tasks.core.errors import DatabaseError, GuardStopped
 from tasks.core.holds import IndexHold
 from tasks.core.postgres import Connection, open_database
 from tasks.core.run import Run
 from tasks.core.settings import Settings
 from tasks.core.statements import Identifier, Literal, sql
 from tasks.core.types import Space
+from tasks.core.views import VIEW_COMMENT, refuse_a_taken_name, refuse_anothers_view
 
 logger = logging.getLogger(__name__)
-
-VIEW_COMMENT = "birdwalk index"
-"""How a view's comment begins; publish knows its own views by it."""
 
 
 def space_table(space: Space) -> Identifier:
@@ -49,12 +47,16 @@ async def create_table(run: Run) -> Space:
     Raises:
         ExtensionMissing: the server has no pgvector, or one that is too old.
         IndexNameTaken: the index's name belongs to a relation that birdwalk did not make.
+        DatabaseError: its view would have to be replaced, and is another role's.
     """
     with run.timed("create_table"):
         await run.database.ensure_extension()
         async with run.database.transaction() as connection:
-            await _refuse_a_taken_name(connection, run.options.index)
+            await refuse_a_taken_name(connection, run.options.index)
             space = read_space(await connection.fetchrow(sql("insert_space"), *_key(run)))
+            if space.status != "active":
+                # Before anything is paid: the view will be another one.
+                await refuse_anothers_view(connection, space.index)
             table = space_table(space)
             await connection.execute(
                 sql(
@@ -107,7 +109,7 @@ async def publish(run: Run) -> Space:
         await run.hold.take()
         space = await find_space(run)
         async with run.database.transaction() as connection:
-            exists = await _refuse_a_taken_name(connection, space.index)
+            exists = await refuse_a_taken_name(connection, space.index)
             if space.status != "active" or not exists:
                 await _refuse_a_lesser_space(connection, run, space)
                 await activate(connection, space)
@@ -144,8 +146,10 @@ async def activate(connection: Connection, space: Space) -> None:
 
     Raises:
         IndexNameTaken: the index's name belongs to a relation that birdwalk did not make.
+        DatabaseError: its view is another role's.
     """
-    await _refuse_a_taken_name(connection, space.index)
+    await refuse_a_taken_name(connection, space.index)
+    await refuse_anothers_view(connection, space.index)
     await _repoint_view(connection, space)
     await connection.execute(sql("retire_active_space"), space.index, space.space_id)
     await connection.execute(sql("activate_space"), space.space_id)
@@ -210,32 +214,21 @@ async def _comment_view(connection: Connection, space: Space) -> None:
         )
 
 
-async def _refuse_a_taken_name(connection: Connection, index: str) -> bool:
-    """Return whether the index's view exists already."""
-    row = await connection.fetchrow(sql("select_relation"), index)
-    if row is None:
-        return False
-    if row["kind"] != "v" or not (row["comment"] or "").startswith(VIEW_COMMENT):
-        raise IndexNameTaken(
-            f"public.{index} exists and is not one of birdwalk's views: it was left alone. Choose"
-            " another index name, or rename what is there."
-        )
-    return True
-
-
 async def drop_index(settings: Settings, index: str) -> None:
     """Remove an index with all its spaces, vectors and refusals; the runs' history stays.
 
     Raises:
         IndexBusy: a run holds it.
         IndexNameTaken: the name belongs to a relation that birdwalk did not make.
+        DatabaseError: its view is another role's.
     """
     async with open_database(settings) as database:
         hold = IndexHold(database, index, "birdwalk drop_index")
         await hold.take()
         try:
             async with database.transaction() as connection:
-                await _refuse_a_taken_name(connection, index)
+                await refuse_a_taken_name(connection, index)
+                await refuse_anothers_view(connection, index)
                 await connection.execute(sql("drop_view", index=Identifier(index)))
                 for row in await connection.fetch(sql("delete_spaces"), index):
                     table = space_table(read_space(row))

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
+from tasks.core.ledger import Tally, read_sent
 from tasks.core.markdown import code
 from tasks.core.postgres import Connection
 from tasks.core.run import Run
@@ -81,10 +82,12 @@ async def _read_totals(connection: Connection, run: Run) -> RunTotals:
         row["batch"] for row in await connection.fetch(sql("select_finished_batches"), run.run_id)
     }
     totals = dict(row)
+    counted = await read_sent(connection, run.run_id)
     for batch, tally in run.tallies.items():
         if batch not in durable:
+            before = counted.get(batch, Tally())
             for name, count in asdict(tally).items():
-                totals[name] += count
+                totals[name] += max(0, count - getattr(before, name))
     # With the twins of those that a batch left.
     totals["pending"] = await connection.fetchval(sql("count_pending"), run.run_id)
     return RunTotals(**totals)

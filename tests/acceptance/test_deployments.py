@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from datetime import timedelta
 
 import asyncpg
 import pytest
@@ -11,8 +12,9 @@ from prefect.client.schemas.objects import ConcurrencyLimitStrategy, FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import PrefectHTTPStatusError
-from prefect.states import Cancelling
+from prefect.states import Cancelling, Crashed
 
+from deployments.automations import NAME, crash_silent_runs, register
 from deployments.local.stack import Stack
 from tests.acceptance.programs import Program
 from tests.support.buckets import LocalBucket
@@ -75,6 +77,26 @@ async def test_a_run_asked_for_through_the_api_fills_the_index(
     assert rows == await fetchval(database, "SELECT count(*) FROM asked_for") > 0
     asked_by = "SELECT verdict FROM birdwalk.runs WHERE requested_by = $1"
     assert await fetch(database, asked_by, f"run {run.name}") == [("completed",)]
+    # What a heartbeat would lead to that arrives late, after its run's end.
+    await prefect_client.set_flow_run_state(run.id, Crashed())
+    assert (await prefect_client.read_flow_run(run.id)).state_name == "Completed"
+
+
+async def test_the_automation_for_silent_runs_is_there_once_and_stays_paused(
+    worker_stack: Stack, prefect_client: PrefectClient
+) -> None:
+    assert worker_stack
+    wanted = crash_silent_runs(timedelta(seconds=90))
+    [found] = await prefect_client.read_automations_by_name(NAME)
+    assert found.enabled
+    assert await register(prefect_client, wanted) == "was as it should be"
+    assert found.id is not None
+    await prefect_client.pause_automation(found.id)
+    assert await register(prefect_client, crash_silent_runs(timedelta(hours=1))) == "was updated"
+    [paused] = await prefect_client.read_automations_by_name(NAME)
+    assert (paused.id, paused.enabled) == (found.id, False)
+    await prefect_client.resume_automation(found.id)
+    assert await register(prefect_client, wanted) == "was updated"
 
 
 async def shards_of(client: PrefectClient, run_id: int) -> list[FlowRun]:

@@ -6,13 +6,14 @@ import secrets
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from prefect.client.orchestration import PrefectClient
-from prefect.states import Crashed
 
+from deployments.automations import crash_silent_runs, register
 from deployments.local import postgres
 from deployments.local.addresses import PROJECT
 from deployments.local.stack import Stack
@@ -49,6 +50,8 @@ IMAGES = 100
 BATCH_SIZE = 10
 LONGEST_SECONDS = 1.0
 WORKERS_IMAGES = 60
+SILENCE = timedelta(seconds=20)
+"""Less than between two heartbeats: the run is killed soon after its first."""
 INDEXED_ROWS = 5_000
 INDEXES = """
 SELECT relname, indisvalid FROM pg_index
@@ -159,6 +162,7 @@ async def test_what_a_flow_killed_with_its_worker_had_paid_for_is_recovered(
     bucket.put_pictures(WORKERS_IMAGES)
     await model_server.configure(instant=True, latency_seconds=LATENCY_SECONDS)
     asked = {"bucket": bucket.name, "index": "worked", "batch_size": 10, "requests_per_minute": 900}
+    await register(prefect_client, crash_silent_runs(SILENCE))
     by_hand = await prefect_client.read_deployment_by_name("embed-images/embed-images")
     run = await prefect_client.create_flow_run_from_deployment(by_hand.id, parameters=asked)
 
@@ -175,12 +179,23 @@ async def test_what_a_flow_killed_with_its_worker_had_paid_for_is_recovered(
     in_flight = (await model_server.statistics()).most_in_flight
     before = await model_server.answers()
     assert before < WORKERS_IMAGES
-    # As the automation for lost heartbeats does: nobody is left to say so.
-    await prefect_client.set_flow_run_state(run.id, Crashed(), force=True)
+
+    async def is_crashed_and_gave_its_slot_back() -> bool:
+        # Nobody is left to say so: the automation does.
+        state = (await prefect_client.read_flow_run(run.id)).state
+        limit = (await prefect_client.read_deployment(by_hand.id)).global_concurrency_limit
+        assert state is not None
+        assert limit is not None
+        return state.is_crashed() and limit.active_slots == 0
 
     program = Program("flows.embed_images", worker_stack.addresses.environment())
     options_asked = (f"--{name.replace('_', '-')}={value}" for name, value in asked.items())
-    finished, _ = await asyncio.gather(program.run(*options_asked), worker_stack.restart("worker"))
+    finished, *_ = await asyncio.gather(
+        program.run(*options_asked),
+        worker_stack.restart("worker"),
+        until(is_crashed_and_gave_its_slot_back, 120),
+    )
+    await register(prefect_client, crash_silent_runs(timedelta(seconds=90)))
     assert finished.status == 0, finished.err
     assert WORKERS_IMAGES <= await model_server.answers() <= WORKERS_IMAGES + in_flight
     url = worker_stack.addresses.database_url

@@ -4,7 +4,11 @@ import asyncio
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
+from tasks.core import shards
 from tasks.core.embedding import embed_batch
+from tasks.core.errors import InvalidInput
 from tasks.core.loading import insert_batch
 from tasks.core.opening import attach_run, open_run
 from tasks.core.settings import Settings
@@ -54,6 +58,50 @@ async def test_what_a_killed_shard_had_paid_for_counts_for_its_run(
         await load(run, made)
     assert await fetch(url, RUNS) == [("completed", 20, 20, 20)]
     assert await model_server.answers() == 20
+
+
+@pytest.mark.parametrize("ends", ["killed", "failed"])
+async def test_what_a_shard_on_another_disk_had_sent_counts_for_its_run(
+    settings: Settings,
+    bucket: LocalBucket,
+    model_server: ModelServer,
+    url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ends: str,
+) -> None:
+    if ends == "killed":
+        monkeypatch.setattr(shards, "SECONDS_BETWEEN_COUNTS", 0.01)
+    bucket.put_pictures(20)
+    elsewhere = settings.model_copy(update={"data_directory": tmp_path / "elsewhere"})
+    answers = "SELECT coalesce(sum(answers), 0)::integer FROM birdwalk.batches WHERE NOT durable"
+
+    async def is_counted() -> bool:
+        return bool(await fetchval(url, answers) == 10)
+
+    async with open_run(options(bucket.name, batch_size=10), settings, "test") as run:
+        made = await prepare(run)
+        async with attach_run(run.run_id, 0, 2, elsewhere) as shard:
+            with suppress(InvalidInput):
+                async with shards.counted(shard):
+                    await embed_batch(shard, 1)
+                    if ends == "killed":
+                        await until(is_counted)
+                        # It does nothing more.
+                        monkeypatch.setattr(shards, "_count", never)
+                    raise InvalidInput("its disk is full")
+        assert await is_counted()
+        left = await shards.unfinished_batches(run, made)
+        assert [batch.number for batch in left] == [1, 2]
+        await insert_batch(run, await embed_batch(run, 1))
+        totals = (await summarise(run)).totals
+        assert (totals.embedded, totals.calls, totals.answers) == (10, 20, 20)
+    assert await fetch(url, RUNS) == [("completed", 10, 20, 20)]
+    assert await model_server.answers() == 20
+
+
+async def never(_: object) -> None:
+    """Count nothing."""
 
 
 async def is_over(process: Driver) -> bool:

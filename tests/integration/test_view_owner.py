@@ -1,5 +1,6 @@
 """An index whose view an admin gave to another role, under a publisher who is no superuser."""
 
+import re
 import secrets
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
@@ -7,10 +8,13 @@ from urllib.parse import urlsplit
 import pytest
 
 from tasks.core import spaces
+from tasks.core.errors import DatabaseError
+from tasks.core.run import open_run
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket
 from tests.support.databases import execute, fetch, secret
-from tests.support.sync import sync
+from tests.support.model_server import ModelServer
+from tests.support.sync import options, sync
 
 OWNER_AND_READERS = """
 SELECT relowner::regrole::text, has_table_privilege($1::text, oid, 'SELECT'),
@@ -66,6 +70,40 @@ async def test_a_view_that_is_another_roles_is_published_again_without_its_comme
     await sync(publishing, bucket.name)
     assert "public.image_embeddings is not up to date" in caplog.text
     assert "SET hnsw.ef_search = 123 " in caplog.text
+
+
+@pytest.mark.parametrize("remedy", ["ALTER VIEW", "GRANT"])
+async def test_a_view_that_may_not_be_replaced_stops_the_run_before_a_call_and_says_what_helps(
+    publishing: Settings,
+    bucket: LocalBucket,
+    bare_database_url: str,
+    publisher: str,
+    owner: str,
+    model_server: ModelServer,
+    remedy: str,
+) -> None:
+    bucket.put_pictures(2)
+    await sync(publishing, bucket.name)
+    await execute(bare_database_url, f"ALTER VIEW image_embeddings OWNER TO {owner}")
+    await model_server.reset()
+    said = f'View public."image_embeddings" belongs to {owner}, so {publisher} may not replace it'
+    with pytest.raises(DatabaseError, match=re.escape(said)) as refused:
+        await sync(publishing, bucket.name, dimension=256)
+    assert await model_server.calls() == 0
+    spaces_left = "SELECT dimension, status FROM birdwalk.spaces"
+    assert await fetch(bare_database_url, spaces_left) == [(128, "active")]
+    # Given away while a run embeds.
+    async with open_run(options(bucket.name), publishing, "test") as run:
+        space = await spaces.find_space(run)
+        async with run.database.transaction() as connection:
+            with pytest.raises(DatabaseError, match=re.escape(said)):
+                await spaces.activate(connection, space)
+    with pytest.raises(DatabaseError, match=re.escape(said)):
+        await spaces.drop_index(publishing, "image_embeddings")
+    [statement] = re.findall(f"{remedy}[^;]*;", str(refused.value))
+    await execute(bare_database_url, statement)
+    done = await sync(publishing, bucket.name, dimension=256)
+    assert done.space.status == "active"
 
 
 async def test_a_view_that_cannot_be_given_back_stays_with_its_publisher_and_its_grants(

@@ -1,0 +1,179 @@
+"""A run goes on with its shards while Prefect's server is away, and ends when that lasts too long.
+
+The server is a transport that breaks at will below Prefect's own client.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.states import Completed, Pending
+
+from tasks import shards
+from tasks.core.embedding import embed_batch
+from tasks.core.errors import InvalidInput, PrefectUnavailable
+from tasks.core.loading import insert_batch
+from tasks.core.run import Run, attach_run
+from tasks.core.settings import Settings
+from tasks.core.shards import batches_of_shard, unfinished_batches
+from tasks.core.types import SyncPlan
+from tasks.shards import embed_in_shards
+from tests.support.buckets import LocalBucket
+from tests.support.sync import prepare
+from tests.support.waiting import until
+
+SHARDS = 2
+
+
+class BreakableServer:
+    """Answers as Prefect's server does where shards are started, looked at and ended."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.asked = 0
+        self.registered = True
+        self.loses_answers = 0
+        self.keys: dict[str, UUID] = {}
+        self.states: dict[UUID, State[None]] = {}
+
+    async def answer(self, request: httpx.Request) -> httpx.Response:
+        self.asked += 1
+        if self.away:
+            raise httpx.ConnectError("All connection attempts failed")
+        path = request.url.path.removeprefix("/api")
+        if path in {"/admin/version", "/csrf-token"}:  # it says nothing of itself
+            return httpx.Response(404)
+        if path.startswith("/deployments/name/"):
+            if not self.registered:
+                return httpx.Response(404)
+            found = DeploymentResponse(id=uuid4(), name="x", flow_id=uuid4(), labels={})
+            return httpx.Response(200, json=found.model_dump(mode="json"))
+        if path.endswith("/create_flow_run"):
+            return self._create(request)
+        flow_run = UUID(path.split("/")[2])
+        if path.endswith("/set_state"):
+            self.states[flow_run] = Completed(name="Ended")
+            accepted = {"status": "ACCEPT", "details": {"type": "accept_details"}, "state": None}
+            return httpx.Response(201, json=accepted)
+        return self._shown(flow_run)
+
+    async def has_started_all(self) -> bool:
+        return len(self.states) == SHARDS
+
+    async def was_asked(self, times: int) -> bool:
+        """Return whether it was asked that often since this gave True."""
+        if self.asked < times:
+            return False
+        self.asked = 0
+        return True
+
+    def _create(self, request: httpx.Request) -> httpx.Response:
+        key = httpx.Response(200, content=request.content).json()["idempotency_key"]
+        flow_run = self.keys.setdefault(key, uuid4())
+        self.states.setdefault(flow_run, Pending())
+        if self.loses_answers:
+            self.loses_answers -= 1
+            raise httpx.ReadError("Connection reset by peer")
+        return self._shown(flow_run)
+
+    def _shown(self, flow_run: UUID) -> httpx.Response:
+        shown = FlowRun(id=flow_run, flow_id=uuid4(), state=self.states[flow_run])
+        return httpx.Response(200, json=shown.model_dump(mode="json"))
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[BreakableServer]:
+    """The server that shards are started by; nobody waits long for it."""
+    server = BreakableServer()
+    transport = httpx.MockTransport(server.answer)
+
+    def client() -> PrefectClient:
+        return PrefectClient("http://127.0.0.1/api", httpx_settings={"transport": transport})
+
+    monkeypatch.setattr(shards, "get_client", client)
+    monkeypatch.setattr(shards, "get_run_logger", lambda: logging.getLogger("outage"))
+    monkeypatch.setattr(shards, "SECONDS_BETWEEN_LOOKS", 0.05)
+    monkeypatch.setattr(shards, "SECONDS_TO_BE_DEAD", 1.0)
+    monkeypatch.setattr(shards, "SECONDS_TO_START", 1.0)
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+        yield server
+
+
+@pytest.fixture
+async def made(run: Run, bucket: LocalBucket) -> SyncPlan:
+    """A plan of four batches."""
+    bucket.put_pictures(40)
+    return await prepare(run)
+
+
+async def work(run: Run, settings: Settings, plan: SyncPlan) -> None:
+    """Do what the workers do that run the shards."""
+    doing = (asyncio.create_task(do_shard(run, settings, plan, n)) for n in range(SHARDS))
+    await asyncio.gather(*doing)
+
+
+async def do_shard(run: Run, settings: Settings, plan: SyncPlan, number: int) -> None:
+    async with attach_run(run.run_id, number, SHARDS, settings) as mine:
+        for batch in await batches_of_shard(mine, number, SHARDS, plan.calls, plan.batch_size):
+            await insert_batch(mine, await embed_batch(mine, batch.number))
+
+
+@pytest.mark.parametrize("worked", [True, False])
+async def test_shards_outlive_an_outage_of_prefect_and_nobody_is_given_up(
+    run: Run,
+    made: SyncPlan,
+    settings: Settings,
+    server: BreakableServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    worked: bool,
+) -> None:
+    server.loses_answers = 1
+    running = asyncio.create_task(embed_in_shards(run, made, SHARDS))
+    await until(server.has_started_all)
+    server.asked, server.away = 0, True
+    if worked:
+        await work(run, settings, made)
+    await until(lambda: server.was_asked(30))
+    server.away = False
+    # Their ends, or their workers, come a moment later than the server.
+    await until(lambda: server.was_asked(5))
+    assert {state.name for state in server.states.values()} == {"Pending"}
+    assert not running.done()
+    monkeypatch.setattr(shards, "SECONDS_TO_START", 600.0)
+    if not worked:
+        await work(run, settings, made)
+    server.states = dict.fromkeys(server.states, Completed())
+    await running
+    assert {state.name for state in server.states.values()} == {"Completed"}
+    assert len(server.keys) == SHARDS
+    assert await unfinished_batches(run, made) == ()
+    # One for the answer that was lost, one for the outage.
+    assert caplog.text.count("Prefect's server does not answer") == 2
+
+
+async def test_a_server_that_stays_away_ends_the_run_and_says_what_is_kept(
+    run: Run, made: SyncPlan, server: BreakableServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "SECONDS_WITHOUT_PREFECT", 0.3)
+    running = asyncio.create_task(embed_in_shards(run, made, SHARDS))
+    await until(server.has_started_all)
+    server.away = True
+    with pytest.raises(PrefectUnavailable, match=r"away for 0 minutes \(ConnectError: .*is kept"):
+        await running
+
+
+async def test_shards_that_nobody_registered_are_told_how_to_be(
+    run: Run, made: SyncPlan, server: BreakableServer
+) -> None:
+    server.registered = False
+    with pytest.raises(InvalidInput, match=r"no deployment embed-shard/.*`prefect deploy --all`"):
+        await embed_in_shards(run, made, SHARDS)
