@@ -6,6 +6,7 @@ from tasks.core.errors import TooManyPending
 from tasks.core.markdown import codes, prose
 from tasks.core.run import Run
 from tasks.core.statements import sql
+from tasks.core.wording import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ async def list_pending(run: Run) -> tuple[PendingGroup, ...]:
 def pending_markdown(groups: tuple[PendingGroup, ...]) -> str:
     """Return what is left as markdown, a paragraph a reason: a reason is a sentence or three."""
     pages = [
-        f"## {group.images:,} image{'' if group.images == 1 else 's'}\n\n"
+        f"## {count(group.images, 'image')}\n\n"
         f"> {prose(group.reason)}\n\nSuch as {codes(group.examples)}"
         f"{' ...' if group.images > len(group.examples) else ''}\n"
         for group in groups
@@ -47,8 +48,8 @@ def refuse_too_many_pending(run: Run, pending: tuple[PendingGroup, ...]) -> None
     if share <= run.options.max_pending:
         return
     raise TooManyPending(
-        f"{left:,} of {listed:,} images ({share:.1%}) got no vector in the time they had; at most"
-        f" {run.options.max_pending:.1%} may be left for the next run. Most often:"
+        f"{left:,} of {count(listed, 'image')} ({share:.1%}) got no vector in their time;"
+        f" at most {run.options.max_pending:.1%} may be left for the next run. Most often:"
         f" {pending[0].reason} The vectors of the others are kept. Run again, which asks for the"
         " rest; look at the artifact `pending`; if so many may be left, set"
         f" max_pending={min(1.0, round(share + 0.0005, 3)):g}."
