@@ -28,11 +28,12 @@ TEXTS = {
         "image_embeddings is in order",
         "searches are exact",
         "yes: every bucket was listed lately",
+        "multimodalembedding@001, 256 dimensions, crop-subject-1",
     ),
     "spaces": (
         "The spaces of image_embeddings against gs://shown-",
         "times are UTC.",
-        "multimodalembedding@001, 256 dimensions",
+        "multimodalembedding@001, 256 dimensions, crop-subject-1",
     ),
 }
 """What can be read on the page of each artifact."""
@@ -40,16 +41,17 @@ TEXTS = {
 RAW = ("| ---", "](", "data:image", '{"', "**", "`")
 """Markup and data that nobody should have to read."""
 
+CHANGES = ("missing", "outdated", "gone")
 TABLES = {
     "plan": (["images", "how many", "what becomes of them"], ["guard", "holds", "otherwise"]),
     "gate": (["check", "held", "found"],),
     "similar-images": (["rank", "image", "L2 distance"],),
     "index-health": (
-        ["space", "status", "what", "rows", "missing", "outdated", "gone"],
+        ["space", "status", "rows", *CHANGES],
         ["space", "table", "indexes", "HNSW", "dead rows"],
         ["bucket", "last listed", "last synced"],
     ),
-    "spaces": (["space", "status", "what", "rows", "last listing", "published"],),
+    "spaces": ([*("space", "status", "rows"), *CHANGES, "not compared", "published"],),
 }
 PICTURES = ("similar-images", "duplicates")
 
