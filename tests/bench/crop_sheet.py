@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from deployments.local.addresses import StackOptions
 from deployments.local.stack import running
@@ -115,6 +115,10 @@ def _draw_row(
 def save(sheet: Image.Image, path: Path) -> None:
     """Write the sheet in 256 colours, dithered: without that the skies would fall into bands."""
     palette = sheet.quantize(256, kmeans=2)
+    # Rounding leaves the paper not quite white, and white would be dithered too.
+    colours = palette.getpalette() or []
+    white = max(range(0, len(colours), 3), key=lambda first: sum(colours[first : first + 3]))
+    palette.putpalette([*colours[:white], *ImageColor.getrgb(PAPER), *colours[white + 3 :]])
     dithered = sheet.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
     dithered.save(path, "PNG", optimize=True)
 
