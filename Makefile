@@ -3,7 +3,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python -m
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status psql test lint bench bench-million lock
+.PHONY: help demo up down status psql test lint pictures bench bench-million lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ lint: .venv/.installed-dev ## check style, types and the direction of imports
 	@$(RUN) ruff check . && $(RUN) ruff format --check .
 	@$(RUN) mypy
 	@.venv/bin/python -c 'from importlinter.cli import lint_imports_command as lint; lint()'
+
+pictures: .venv/.installed-dev ## draw the README's pictures anew, into docs/
+	@$(RUN) tests.acceptance.readme_pictures
 
 bench: .venv/.installed-dev ## measure, and print tables with their ratios
 	@$(RUN) tests.bench

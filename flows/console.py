@@ -11,6 +11,7 @@ from tasks.core.similar import Answer
 from tasks.core.similarreport import MEASURES
 from tasks.core.summary import RunSummary
 from tasks.core.types import CsvReport, RefusalReport, SyncPlan, Verdict
+from tasks.core.wording import count, dollars
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class SyncOutcome:
         """The outcome in a line: the flow run's state message."""
         plan, summary = self.plan, self.summary
         if summary is None:
-            return f"Planned only: {plan.calls:,} calls, ${plan.price:,.4f}; nothing was spent."
+            return f"Planned only: {_calls(plan)}, {dollars(plan.price)}; nothing was spent."
         pending = ""
         if summary.totals.pending:
             pending = f", {summary.totals.pending:,} left for the next run"
@@ -83,7 +84,7 @@ class SimilarOutcome:
         """The outcome in a line: the flow run's state message."""
         found = self.answer.neighbours
         first = f"; the nearest is {found[0].image_id}" if found else ""
-        return f"{len(found)} images nearest to {self.answer.question.label}{first}."
+        return f"{count(len(found), 'image')} nearest to {self.answer.question.label}{first}."
 
 
 def show_similar(outcome: SimilarOutcome) -> None:
@@ -99,9 +100,13 @@ def show_similar(outcome: SimilarOutcome) -> None:
     console.print(table)
     lines = [("warning", warning) for warning in answer.warnings]
     space = answer.space
-    asked = f"{space.index} ({space.label}), {answer.calls} calls"
+    asked = f"{space.index} ({space.label}), {count(answer.calls, 'call')}"
     lines += [("asked", asked), ("picture", str(outcome.picture))]
     _show_lines(console, [*lines, ("run", outcome.run_url or "not recorded: no Prefect server")])
+
+
+def _calls(plan: SyncPlan) -> str:
+    return count(plan.calls, "call")
 
 
 def _show_plan(console: Console, plan: SyncPlan) -> None:
@@ -115,7 +120,7 @@ def _show_plan(console: Console, plan: SyncPlan) -> None:
     for change in plan.changes:
         table.add_row(change.kind, f"{change.images:,}", Text(", ".join(change.examples)))
     console.print(table)
-    price = f"${plan.price:,.4f} for {plan.calls:,} calls, {plan.seconds_at_quota:,.0f} s at quota"
+    price = f"{dollars(plan.price)} for {_calls(plan)}, {plan.seconds_at_quota:,.0f} s at quota"
     _show_lines(console, [("price", price)])
 
 
@@ -134,7 +139,7 @@ def _result_lines(outcome: SyncOutcome, summary: RunSummary) -> list[tuple[str, 
     return [
         ("images", f"{summary.listing.images:,} listed: {outcome.sentence}"),
         ("pace", f"{pace:,.1f} images/s" if pace else "nothing had to be asked"),
-        ("price", f"${summary.price:,.4f} on Vertex AI for {answers:,} answers"),
+        ("price", f"{dollars(summary.price)} on Vertex AI for {count(answers, 'answer')}"),
         ("CSV", str(outcome.csv or "none: nothing was embedded")),
         ("picture", str(outcome.contact_sheet or "none: there is nothing to show")),
     ]

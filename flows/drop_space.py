@@ -7,6 +7,7 @@ from pydantic import Field
 
 from flows.command_line import run_flow_from_command_line
 from tasks.core.comparison import SpaceReport
+from tasks.core.wording import count
 from tasks.spaces import drop_space as drop_one_space
 from tasks.spaces import list_spaces
 
@@ -34,5 +35,6 @@ async def drop_space(
 
 if __name__ == "__main__":
     run_flow_from_command_line(
-        drop_space, lambda report: print(f"Dropped {report.space.table}: {report.rows:,} rows.")
+        drop_space,
+        lambda report: print(f"Dropped {report.space.table}: {count(report.rows, 'row')}."),
     )

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from flows.command_line import run_flow_from_command_line
 from tasks.core.comparison import SpaceReport
+from tasks.core.wording import count
 from tasks.spaces import list_spaces, switch_space
 
 
@@ -44,7 +45,7 @@ def _sentence(report: SpaceReport) -> str:
     space = report.space
     return (
         f"{space.index} shows space {space.space_id} ({space.label},"
-        f" {report.rows:,} rows). {report.changes}"
+        f" {count(report.rows, 'row')}). {report.changes}"
     )
 
 

@@ -9,6 +9,7 @@ from prefect.logging import get_run_logger
 from tasks.core import csvreport, pending, refusals
 from tasks.core.run import current_run
 from tasks.core.types import BatchReport, CsvReport, RefusalReport, ReuseReport
+from tasks.core.wording import count
 from tasks.retrying import DURABLE
 
 
@@ -19,7 +20,7 @@ async def write_csv(reports: Sequence[BatchReport]) -> CsvReport:  # noqa: ARG00
     if report.path is None:
         get_run_logger().info("Nothing was embedded, so there is no CSV.")
         return report
-    shape = f"{report.rows:,} rows x {report.columns:,} columns"
+    shape = f"{count(report.rows, 'row')} x {report.columns:,} columns"
     await acreate_table_artifact(
         key="embeddings-csv",
         table=csvreport.preview(report),
@@ -43,7 +44,7 @@ async def report_refusals(reused: ReuseReport) -> RefusalReport:  # noqa: ARG001
         await acreate_markdown_artifact(
             key="refusals",
             markdown=refusals.refusals_markdown(groups),
-            description=f"{refused:,} images the model will not accept; they are not asked again.",
+            description=f"{count(refused, 'image')} the model will not accept, not asked again.",
         )
     left = await pending.list_pending(run)
     if left:

@@ -20,7 +20,8 @@ from tasks.core.types import (
     SyncPlan,
     Verdict,
 )
-from tasks.names import insert_name, reuse_name
+from tasks.core.wording import count, dollars
+from tasks.names import insert_name, plan_name, publish_name, reuse_name
 from tasks.retrying import DURABLE
 
 
@@ -30,23 +31,24 @@ async def create_table(listing: Listing, index: str, dimension: int) -> Space:  
     return await spaces.create_table(current_run())
 
 
-@task(task_run_name="plan sync of {listing.images:,} images", **DURABLE)
+@task(task_run_name=plan_name, **DURABLE)  # type: ignore[arg-type]  # see names.py
 async def plan_sync(listing: Listing, space: Space) -> SyncPlan:  # noqa: ARG001 - name and edge
     """Compare the listing with the table, show what would be done, and let the guards judge."""
     run = current_run()
     made = await plan.plan_sync(run)
+    calls, price = count(made.calls, "call"), dollars(made.price)
     get_run_logger().info(
-        "%d unchanged; %s: %d calls, $%.4f, %.0f s at quota.",
+        "%d unchanged; %s: %s, %s, %.0f s at quota.",
         made.unchanged,
         ", ".join(f"{change.images} {change.kind}" for change in made.changes),
-        made.calls,
-        made.price,
+        calls,
+        price,
         made.seconds_at_quota,
     )
     await acreate_markdown_artifact(
         key="plan",
         markdown=planreport.plan_markdown(made, run.options),
-        description=f"{made.calls:,} calls, ${made.price:,.4f}.",
+        description=f"{calls}, {price}.",
     )
     plan.refuse_unguarded(made)
     return made
@@ -63,7 +65,7 @@ async def reuse_vectors(plan: SyncPlan, reports: Sequence[BatchReport]) -> Reuse
     """Give moved, copied and rewritten images the vector of their content, without a call."""
     report = await reconcile.reuse_vectors(current_run(), plan)
     get_run_logger().info(
-        "Reused the vectors of %d rewritten and %d moved or copied images.",
+        "Reused known vectors: for images that were rewritten %d, moved or copied %d.",
         report.touched,
         report.copied,
     )
@@ -75,7 +77,9 @@ async def remove_gone(plan: SyncPlan, refused: RefusalReport) -> RemovalReport: 
     """Remove the rows of images that left the bucket, under the deletion guard."""
     report = await reconcile.remove_gone(current_run(), plan)
     get_run_logger().info(
-        "Removed %d gone images, and %d whose new version was refused.", report.gone, report.stale
+        "Removed images: gone %d, with a new version that was refused %d.",
+        report.gone,
+        report.stale,
     )
     return report
 
@@ -88,11 +92,11 @@ async def build_index(removal: RemovalReport) -> IndexReport:  # noqa: ARG001 - 
     return report
 
 
-@task(task_run_name="publish {verdict.rows:,} rows as {index}", **DURABLE)
+@task(task_run_name=publish_name, **DURABLE)  # type: ignore[arg-type]  # see names.py
 async def publish(verdict: Verdict, index: str) -> Space:
     """Point the index's view at the verified space."""
     space = await spaces.publish(current_run())
     get_run_logger().info(
-        "%s shows %s: %d rows of %s.", index, space.table, verdict.rows, space.model
+        "%s shows %s: %s of %s.", index, space.table, count(verdict.rows, "row"), space.model
     )
     return space

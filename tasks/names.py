@@ -7,7 +7,8 @@ that no function has, so mypy is told at each task.
 from typing import Any
 
 from tasks.core.run import current_run
-from tasks.core.types import Batch, BatchReport
+from tasks.core.types import Batch, BatchReport, IndexReport, Listing, Verdict
+from tasks.core.wording import count
 
 FEWEST_DIGITS = 4
 LONGEST_PLACE = 60
@@ -41,7 +42,25 @@ def embed_name(parameters: dict[str, Any]) -> str:
 def insert_name(parameters: dict[str, Any]) -> str:
     """Return the name of an insert_batch run."""
     report: BatchReport = parameters["report"]
-    return f"insert {report.embedded:,} rows of {numbers(parameters['batch'])}"
+    return f"insert {count(report.embedded, 'row')} of {numbers(parameters['batch'])}"
+
+
+def plan_name(parameters: dict[str, Any]) -> str:
+    """Return the name of a plan_sync run."""
+    listing: Listing = parameters["listing"]
+    return f"plan sync of {count(listing.images, 'image')}"
+
+
+def verify_name(parameters: dict[str, Any]) -> str:
+    """Return the name of a verify run."""
+    index: IndexReport = parameters["index"]
+    return f"verify {count(index.rows, 'row')}"
+
+
+def publish_name(parameters: dict[str, Any]) -> str:
+    """Return the name of a publish run."""
+    verdict: Verdict = parameters["verdict"]
+    return f"publish {count(verdict.rows, 'row')} as {parameters['index']}"
 
 
 def reuse_name() -> str:

@@ -6,11 +6,13 @@ from prefect.artifacts import acreate_markdown_artifact
 from tasks.core import pictures, verdicts
 from tasks.core.run import current_run
 from tasks.core.types import IndexReport, Verdict
+from tasks.core.wording import count
+from tasks.names import verify_name
 from tasks.retrying import DURABLE
 
 
-@task(task_run_name="verify {index.rows:,} rows", **DURABLE)
-async def verify(index: IndexReport) -> Verdict:  # noqa: ARG001 - edge
+@task(task_run_name=verify_name, **DURABLE)  # type: ignore[arg-type]  # see names.py
+async def verify(index: IndexReport) -> Verdict:  # noqa: ARG001 - name and edge
     """Check the table against the listing, ask the seed's question, and show the answer."""
     run = current_run()
     verdict = await verdicts.verify(run)
@@ -27,7 +29,7 @@ async def _show_gate(verdict: Verdict) -> None:
     await acreate_markdown_artifact(
         key="gate",
         markdown=verdicts.gate_markdown(verdict),
-        description=f"{failed} checks failed." if failed else "Every check held.",
+        description=f"{count(failed, 'check')} failed." if failed else "Every check held.",
     )
 
 

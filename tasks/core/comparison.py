@@ -8,6 +8,7 @@ from tasks.core.postgres import Connection
 from tasks.core.spaces import read_space, space_table
 from tasks.core.statements import sql
 from tasks.core.types import Space
+from tasks.core.wording import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class SpaceReport:
             return "No listing of the index is kept, so that it was compared with none."
         missing, outdated, gone = self.examples
         found = (
-            f"Against {self.listing}, {self.missing:,} images came since it last served"
+            f"Against {self.listing}, {count(self.missing, 'image')} came since it last served"
             f"{_such_as(missing)}, {self.outdated:,} changed{_such_as(outdated)}"
         )
         if self.listing.whole:
@@ -71,7 +72,7 @@ class SpaceReport:
         else:
             found += "; that listing was cut short, so that nobody knows what left the bucket."
         if self.elsewhere:
-            found += f" {self.elsewhere:,} rows of other buckets or prefixes were not compared."
+            found += f" Not compared: {count(self.elsewhere, 'row')} of other buckets or prefixes."
         return found
 
 

@@ -11,6 +11,7 @@ from tasks.core.run import Run
 from tasks.core.spaces import find_space, space_table
 from tasks.core.statements import sql
 from tasks.core.types import CsvReport
+from tasks.core.wording import count
 
 PREVIEW_ROWS = 10
 PREVIEW_NUMBERS = 3
@@ -42,7 +43,7 @@ def file_markdown(report: CsvReport) -> str:
     if report.path is None:
         return "Nothing was embedded, so there is no CSV.\n"
     return (
-        f"[{report.path.name}]({report.path.as_uri()}): {report.rows:,} rows,"
+        f"[{report.path.name}]({report.path.as_uri()}): {count(report.rows, 'row')},"
         f" {report.columns:,} columns, no header, on the machine that ran the flow. A browser does"
         f" not open files from a page; copy the path.\n\n```python\nimport pandas as pd\n"
         f"pd.read_csv({str(report.path)!r}, header=None, keep_default_na=False)\n```\n"

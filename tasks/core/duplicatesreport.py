@@ -12,18 +12,19 @@ from tasks.core.errors import ArtifactError
 from tasks.core.links import object_link
 from tasks.core.markdown import code, label
 from tasks.core.pictures import (
-    CAPTION,
     MARGIN,
     PAPER,
     WIDTH,
     Tile,
     as_data_uri,
+    caption_height,
     draw_tile,
     encode_sheet,
 )
 from tasks.core.searcher import Searcher
 from tasks.core.settings import Settings
 from tasks.core.similarreport import DOWNLOADS_AT_ONCE, read_object
+from tasks.core.wording import count
 
 GROUPS_DRAWN = 6
 GROUPS_LISTED = 50
@@ -47,7 +48,7 @@ async def _tiles(searcher: Searcher, group: DuplicateGroup) -> list[Tile]:
 
 
 def _compose(rows: list[list[Tile]]) -> bytes:
-    step = SIDE + CAPTION + MARGIN
+    step = SIDE + caption_height(SIDE) + MARGIN
     widest = max(map(len, rows), default=1)
     size = (MARGIN + widest * (SIDE + MARGIN), MARGIN + max(1, len(rows)) * step)
     sheet = Image.new("RGB", size, PAPER)
@@ -62,8 +63,8 @@ def _compose(rows: list[list[Tile]]) -> bytes:
 def duplicates_sentence(found: Duplicates) -> str:
     """Return the outcome in a line."""
     return (
-        f"{len(found.groups):,} groups of {found.images:,} images within an L2 distance of"
-        f" {found.distance:g}: {found.spare:,} could go."
+        f"{count(len(found.groups), 'group')} of {count(found.images, 'image')} within an L2"
+        f" distance of {found.distance:g}: {found.spare:,} could go."
     )
 
 

@@ -13,6 +13,7 @@ from tasks.core.similar import find_active_space
 from tasks.core.spaces import space_table
 from tasks.core.statements import sql
 from tasks.core.types import Check, Space
+from tasks.core.wording import count
 
 DRIFT = "few images are missing, outdated or gone"
 AGE = "every bucket was listed lately"
@@ -206,7 +207,7 @@ def _check_search(shown: SpaceHealth, held_by: str | None) -> Check:
     if not shown.approximate and rows >= ROWS_THAT_PAY:
         found = f"none over {rows:,} rows: every search reads them all"
         return Check(SEARCH, passed=False, found=found)
-    found = "valid" if shown.approximate else f"none needed over {rows:,} rows"
+    found = "valid" if shown.approximate else f"none needed over {count(rows, 'row')}"
     return Check(SEARCH, passed=True, found=found)
 
 

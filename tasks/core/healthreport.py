@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from tasks.core.health import IndexHealth, SpaceHealth, age
 from tasks.core.markdown import code, prose
+from tasks.core.spacesreport import list_spaces
+from tasks.core.wording import count
 
 
 def health_sentence(health: IndexHealth) -> str:
@@ -13,8 +15,8 @@ def health_sentence(health: IndexHealth) -> str:
     recall = "exact searches" if health.recall is None else f"recall {health.recall:.3f}"
     return (
         f"{health.space.index} is {'not in order' if health.failed else 'in order'}:"
-        f" {shown.rows:,} rows, {recall}, {shown.missing:,} missing, {shown.outdated:,} outdated"
-        f"{left}."
+        f" {count(shown.rows, 'row')}, {recall}, {shown.missing:,} missing,"
+        f" {shown.outdated:,} outdated{left}."
     )
 
 
@@ -42,12 +44,12 @@ def health_markdown(health: IndexHealth) -> str:
 
 
 def _spaces(spaces: Sequence[SpaceHealth]) -> str:
-    """Return two tables: Prefect's interfaces have no room for one as wide."""
+    """Return two tables and a list: Prefect's interfaces have no room for one as wide."""
     drift, sizes = "", ""
     for found in spaces:
         report, space = found.report, found.report.space
         drift += (
-            f"| {space.space_id} | {space.status} | {code(space.label)} |"
+            f"| {space.space_id} | {space.status} |"
             f" {report.rows:,} | {report.missing:,} | {report.outdated:,} | {report.gone:,} |\n"
         )
         sizes += (
@@ -56,10 +58,11 @@ def _spaces(spaces: Sequence[SpaceHealth]) -> str:
             f" {found.dead_rows:,} |\n"
         )
     return (
-        "| space | status | what | rows | missing | outdated | gone |\n"
-        f"| {' | '.join(['---'] * 7)} |\n{drift}\n"
+        "| space | status | rows | missing | outdated | gone |\n"
+        f"| {' | '.join(['---'] * 6)} |\n{drift}\n"
         "| space | table | indexes | HNSW | dead rows |\n"
-        f"| {' | '.join(['---'] * 5)} |\n{sizes}"
+        f"| {' | '.join(['---'] * 5)} |\n{sizes}\n"
+        f"{list_spaces([found.report.space for found in spaces])}"
     )
 
 

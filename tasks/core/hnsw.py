@@ -7,6 +7,7 @@ from tasks.core.run import Run
 from tasks.core.spaces import find_space, space_table
 from tasks.core.statements import Identifier, sql
 from tasks.core.types import IndexReport, Space
+from tasks.core.wording import count
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ def memory_to_build(rows: int, dimension: int) -> int:
 
 def _reason(rows: int, *, present: bool, built: bool) -> str:
     if built:
-        return f"built over {rows:,} rows"
+        return f"built over {count(rows, 'row')}"
     if present:
-        return f"kept: it grows with the table ({rows:,} rows)"
-    return f"not needed: exact search over {rows:,} rows is fast and misses nothing"
+        return f"kept: it grows with the table ({count(rows, 'row')})"
+    return f"not needed: exact search over {count(rows, 'row')} is fast and misses nothing"

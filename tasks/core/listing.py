@@ -11,6 +11,7 @@ from tasks.core.run import Run
 from tasks.core.spaces import count_stored
 from tasks.core.statements import sql
 from tasks.core.types import Listing
+from tasks.core.wording import count
 
 COLUMNS = ("run_id", "image_id", "generation", "content_type", "content_hash", "updated")
 """Of birdwalk.objects; after the first in the order of ImageRef's fields after the bucket."""
@@ -59,7 +60,7 @@ async def _refuse_an_empty_listing(connection: Connection, run: Run, lister: Ima
     where = f"gs://{run.options.bucket}/{run.options.prefix}"
     reasons = ", ".join(f"{count} {reason}" for reason, count in lister.skipped.items())
     raise NothingToEmbed(
-        f"{where} holds no image to embed: {lister.objects} objects"
+        f"{where} holds no image to embed: {count(lister.objects, 'object')}"
         f"{f' ({reasons})' if reasons else ''}. Expected {', '.join(run.model.formats)} files."
         " Check the bucket and the prefix. Nothing was changed."
     )

@@ -38,8 +38,3 @@ def prose(text: str) -> str:
 def yes(held: bool) -> str:  # noqa: FBT001 - the word for a boolean
     """Return whether something held, as a table shows it."""
     return "yes" if held else "**NO**"
-
-
-def counted(number: int, what: str) -> str:
-    """Return a number of things in words: 1 image, 2 images."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from tasks.core.errors import TooManyPending
-from tasks.core.markdown import codes, counted, prose
+from tasks.core.markdown import codes, prose
 from tasks.core.run import Run
 from tasks.core.statements import sql
+from tasks.core.wording import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,8 @@ async def list_pending(run: Run) -> tuple[PendingGroup, ...]:
 def pending_markdown(groups: tuple[PendingGroup, ...]) -> str:
     """Return what is left as markdown, a paragraph a reason: a reason is a sentence or three."""
     pages = [
-        f"## {counted(group.images, 'image')}\n\n> {prose(group.reason)}\n\n"
-        f"Such as {codes(group.examples)}"
+        f"## {count(group.images, 'image')}\n\n"
+        f"> {prose(group.reason)}\n\nSuch as {codes(group.examples)}"
         f"{' ...' if group.images > len(group.examples) else ''}\n"
         for group in groups
     ]
@@ -59,7 +60,7 @@ def refuse_too_many_pending(run: Run, pending: tuple[PendingGroup, ...]) -> None
         return
     share = left / max(listed, 1)
     raise TooManyPending(
-        f"{left:,} of {listed:,} images ({share:.1%}) got no vector in the time they had; at most"
+        f"{left:,} of {count(listed, 'image')} ({share:.1%}) got no vector in their time; at most"
         f" {most:,} ({run.options.max_pending:.1%}) may be left for the next run. Most often:"
         f" {pending[0].reason} The vectors of the others are kept. Run again, which asks for the"
         " rest; look at the artifact `pending`; if so many may be left, set"

@@ -3,7 +3,9 @@
 import asyncio
 import base64
 import io
-from collections.abc import Sequence
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +19,22 @@ from tasks.core.types import Verdict
 
 WIDTH = 1000
 MARGIN = 20
-CAPTION = 58
 MOST_BYTES = 150_000
 """As base64 in a markdown artifact this stays under 200 KB."""
 
 ROOMY = 150
-"""Tiles under this many pixels have small captions."""
+"""Tiles of at most this many pixels have small captions."""
+
+LINES = 2
+"""Of a name under its tile."""
 
 MOST_NEIGHBOURS = 20
+QUERY_LETTERS, LARGE_LETTERS, SMALL_LETTERS = 22, 18, 13
+LEADING = 3
 PAPER, INK, FAINT, FRAME, ACCENT = "#ffffff", "#1f2933", "#6b7684", "#d9dee5", "#2f6fde"
+
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +104,33 @@ def _draw(tiles: Sequence[Tile]) -> Image.Image:
     query_side = 300
     grid_left = MARGIN + query_side + MARGIN
     side = (WIDTH - grid_left - MARGIN * columns) // columns
-    height = max(MARGIN + rows * (side + CAPTION + MARGIN), 2 * MARGIN + query_side + CAPTION)
+    step = side + caption_height(side) + MARGIN
+    query_height = query_side + caption_height(query_side, QUERY_LETTERS)
+    height = MARGIN + max(rows * step, query_height + MARGIN)
     sheet = Image.new("RGB", (WIDTH, height), PAPER)
     draw = ImageDraw.Draw(sheet)
     draw_tile(sheet, draw, tiles[0], (MARGIN, MARGIN), query_side)
     for number, tile in enumerate(rest):
         row, column = divmod(number, columns)
-        corner = (grid_left + column * (side + MARGIN), MARGIN + row * (side + CAPTION + MARGIN))
+        corner = (grid_left + column * (side + MARGIN), MARGIN + row * step)
         draw_tile(sheet, draw, tile, corner, side)
     return sheet
+
+
+def letters(side: int) -> int:
+    """Return the size of the letters under a tile of so many pixels."""
+    return LARGE_LETTERS if side > ROOMY else SMALL_LETTERS
+
+
+def caption_height(side: int, size: int | None = None) -> int:
+    """Return the pixels under a tile of so many: a name of two lines, and the line below it."""
+    return 6 + (LINES + 1) * ((size or letters(side)) + LEADING) + LEADING
 
 
 def draw_tile(
     sheet: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, corner: tuple[int, int], side: int
 ) -> None:
-    """Draw a tile `side` pixels wide, and CAPTION higher, with its upper left corner there."""
+    """Draw a tile `side` pixels wide, its caption below, with its upper left corner there."""
     left, top = corner
     if tile.sentence is None:
         picture = _thumbnail(tile.data, side)
@@ -123,10 +144,14 @@ def draw_tile(
         outline=ACCENT if is_query else FRAME,
         width=3 if is_query else 1,
     )
-    size = 22 if is_query else 18 if side > ROOMY else 13
-    name = _fit(draw, tile.title, ImageFont.load_default(size), side)
-    draw.text((left, top + side + 6), name, INK, ImageFont.load_default(size))
-    draw.text((left, top + side + 31), tile.subtitle, FAINT, ImageFont.load_default(size - 1))
+    size = QUERY_LETTERS if is_query else letters(side)
+    font = ImageFont.load_default(size)
+    lines = fit_name(draw, tile.title, font, side)
+    top += side + 6
+    for number, line in enumerate(lines):
+        draw.text((left, top + number * (size + LEADING)), line, INK, font)
+    below = top + len(lines) * (size + LEADING) + 1
+    draw.text((left, below), tile.subtitle, FAINT, ImageFont.load_default(size - 1))
 
 
 def _thumbnail(data: bytes | None, side: int) -> Image.Image:
@@ -160,7 +185,7 @@ def _write(draw: ImageDraw.ImageDraw, text: str, corner: tuple[int, int], side: 
 def _wrap(
     draw: ImageDraw.ImageDraw,
     text: str,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    font: Font,
     width: int,
 ) -> list[str]:
     lines = [""]
@@ -170,26 +195,48 @@ def _wrap(
             lines[-1] = longer
         else:
             lines.append(word)
-    return [_fit(draw, line, font, width) for line in lines]
+    return [_shorten(draw, line, font, width) for line in lines]
 
 
 def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def _fit(
-    draw: ImageDraw.ImageDraw,
-    text: str,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-    width: int,
-) -> str:
-    """Return the text on one line, its front cut where it is too long: names differ at the end."""
-    line = _printable(text)
-    shown = line
-    while draw.textlength(shown, font) > width and len(line) > 1:
-        line = line[max(1, len(line) // 16) :]
-        shown = "…" + line
-    return shown
+def fit_name(draw: ImageDraw.ImageDraw, name: str, font: Font, width: int) -> list[str]:
+    """Return a name on one line or two; one that is longer keeps its beginning and its end.
+
+    A second line begins after the last folder where that fits, else after a sign that divides
+    words, else anywhere.
+    """
+    text = _printable(name)
+
+    def fits(part: str) -> bool:
+        return draw.textlength(part, font) <= width
+
+    if fits(text):
+        return [text]
+    head = _most(text, fits)
+    for end in (text.rfind("/") + 1, *_divisions(text[:head]), head):
+        if 0 < end <= head and fits(text[end:]):
+            return [text[:end].rstrip(), text[end:]]
+    return [text[:head], "…" + text[len(text) - _most(text[::-1], lambda part: fits("…" + part)) :]]
+
+
+def _divisions(text: str) -> list[int]:
+    """Return where words begin after a sign that divides them, the last first."""
+    return [found.end() for found in re.finditer(r"[-_/ ]", text)][::-1]
+
+
+def _most(text: str, fits: Callable[[str], bool]) -> int:
+    """Return how many letters fit from the text's beginning; one does, however wide it is."""
+    return max(1, bisect_left(range(1, len(text) + 1), True, key=lambda end: not fits(text[:end])))
+
+
+def _shorten(draw: ImageDraw.ImageDraw, text: str, font: Font, width: int) -> str:
+    """Return the text on one line, its end cut where it is too long."""
+    if draw.textlength(text, font) <= width:
+        return text
+    return text[: _most(text, lambda part: draw.textlength(part + "…", font) <= width)] + "…"
 
 
 def contact_sheet_markdown(verdict: Verdict, png: bytes) -> str:

@@ -11,6 +11,7 @@ from tasks.core.run import Run
 from tasks.core.spaces import find_space, space_table
 from tasks.core.statements import sql
 from tasks.core.types import Change, Guard, Space, SyncPlan
+from tasks.core.wording import count, dollars
 
 SECONDS_A_BATCH = 20.0
 MOST_BATCHES = 140
@@ -159,18 +160,19 @@ def _guard_deletions(run: Run, gone: int, stored: int) -> Guard:
     return Guard(
         name=f"at most {run.options.max_deletions:.0%} of the index is gone",
         held=share <= run.options.max_deletions or (gone == stored and run.options.allow_empty),
-        found=f"{gone:,} of {stored:,} images of the index ({share:.1%}) are not in the bucket any"
-        f" more; at most {run.options.max_deletions:.1%} may be deleted.",
+        found=f"{gone:,} of {count(stored, 'image')} of the index ({share:.1%}) left the bucket;"
+        f" at most {run.options.max_deletions:.1%} may be deleted.",
         parameter=f"max_deletions={min(1.0, math.ceil(share * 1000) / 1000):g}",
     )
 
 
 def _guard_price(run: Run, price: float, calls: int) -> Guard:
+    most = dollars(run.options.max_price)
     return Guard(
-        name=f"it costs at most ${run.options.max_price:,.2f}",
+        name=f"it costs at most {most}",
         held=price <= run.options.max_price,
-        found=f"{calls:,} calls cost about ${price:,.2f}; at most ${run.options.max_price:,.2f}"
-        " may be spent.",
+        found=f"{count(calls, 'call costs', 'calls cost')} about {dollars(price)}; at most"
+        f" {most} may be spent.",
         parameter=f"max_price={math.ceil(price * 100) / 100:g}",
     )
 

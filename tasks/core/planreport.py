@@ -3,6 +3,7 @@
 from tasks.core.markdown import code, codes, yes
 from tasks.core.options import SyncOptions
 from tasks.core.types import Change, SyncPlan
+from tasks.core.wording import count, dollars
 
 MEANING = {
     "new": "embedded: one call each",
@@ -31,16 +32,16 @@ def plan_markdown(plan: SyncPlan, options: SyncOptions) -> str:
         f" {'' if guard.held else f'{guard.found} {code(guard.parameter)} allows it.'} |"
         for guard in plan.guards
     )
-    loaded = "wait to be loaded without a call" if options.plan_only else "were recovered"
+    loaded = "still to be loaded, without a call" if options.plan_only else "recovered"
     recovered = (
-        f"{plan.recovered:,} vectors that a dead run had paid for {loaded}.\n\n"
+        f"{count(plan.recovered, 'vector')} that a dead run had paid for: {loaded}.\n\n"
         if plan.recovered
         else ""
     )
+    cost = f"{count(plan.calls, 'call')}, {dollars(plan.price)}, {_duration(plan.seconds_at_quota)}"
     return (
-        f"# {where} into {code(options.index)}\n\n"
-        f"**{plan.calls:,} calls, ${plan.price:,.4f}, {_duration(plan.seconds_at_quota)}** at"
-        f" {options.requests_per_minute:,} requests a minute{_batches(plan)}.\n\n{recovered}"
+        f"# {where} into {code(options.index)}\n\n**{cost}** at"
+        f" {count(options.requests_per_minute, 'request')} a minute{_batches(plan)}.\n\n{recovered}"
         f"| images | how many | what becomes of them |\n| --- | --- | --- |\n"
         f"| listed | {plan.listed:,} | |\n| unchanged | {plan.unchanged:,} | nothing |\n"
         f"{changes}\n\n{examples}\n"

@@ -4,6 +4,7 @@ import time
 
 from tasks.core.run import Run
 from tasks.core.statements import sql
+from tasks.core.wording import count, dollars
 
 
 async def count_done(run: Run) -> None:
@@ -30,9 +31,9 @@ def progress_sentence(run: Run) -> str:
     pace = progress.answers / seconds
     quota = 60 * pace / run.options.requests_per_minute
     return (
-        f"{progress.done:,} of {progress.total:,} images, {left:,} left; {pace:,.1f} images/s,"
-        f" {quota:.0%} of the quota; {progress.deferrals:,} 429s;"
-        f" ${progress.answers * run.model.price:,.4f} so far; {_time_left(left, pace)}"
+        f"{progress.done:,} of {count(progress.total, 'image')}, {left:,} left;"
+        f" {pace:,.1f} images/s, {quota:.0%} of the quota; {count(progress.deferrals, '429')};"
+        f" {dollars(progress.answers * run.model.price)} so far; {_time_left(left, pace)}"
     )
 
 

@@ -7,6 +7,7 @@ from tasks.core.run import Run
 from tasks.core.spaces import find_space, space_table
 from tasks.core.statements import sql
 from tasks.core.types import RemovalReport, ReuseReport, Space, SyncPlan
+from tasks.core.wording import count
 
 REBUILD_SHARE = 0.15
 """Rewriting more of a table than this costs more through its HNSW index than building it anew
@@ -118,8 +119,8 @@ def _refuse_more_than_planned(run: Run, plan: SyncPlan, gone: int) -> None:
     allowed = max(plan.gone, run.options.max_deletions * plan.stored)
     if gone > allowed:
         raise GuardStopped(
-            f"{gone:,} images are gone where the plan saw {plan.gone:,}: nothing was"
-            " deleted. Run again to plan anew."
+            f"{count(gone, 'image is', 'images are')} gone where the plan saw {plan.gone:,}:"
+            " nothing was deleted. Run again to plan anew."
         )
 
 

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tasks.core.errors import TooManyRefusals
-from tasks.core.markdown import codes, counted, prose
+from tasks.core.markdown import codes, prose
 from tasks.core.run import Run
 from tasks.core.spaces import find_space
 from tasks.core.statements import sql
+from tasks.core.wording import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,9 @@ async def list_refusals(run: Run) -> tuple[RefusalGroup, ...]:
 def refusals_markdown(groups: tuple[RefusalGroup, ...]) -> str:
     """Return the refusals as markdown, a paragraph a reason: a reason is a sentence or three."""
     pages = [
-        f"## {counted(group.images, 'image')}\n\n> {prose(group.reason)}\n\n"
+        f"## {count(group.images, 'image')}\n\n> {prose(group.reason)}\n\n"
         f"Last refused at {group.last_refused:%Y-%m-%d %H:%M} UTC, after"
-        f" {counted(group.attempts, 'attempt')}: {codes(group.examples)}"
+        f" {count(group.attempts, 'attempt')}: {codes(group.examples)}"
         f"{' ...' if group.images > len(group.examples) else ''}\n"
         for group in groups
     ]
@@ -64,7 +65,8 @@ def refuse_too_many(run: Run, refusals: tuple[RefusalGroup, ...]) -> None:
     if share <= run.options.max_refusals:
         return
     raise TooManyRefusals(
-        f"{refused:,} of {listed:,} images ({share:.1%}) were refused; at most"
+        f"{refused:,} of {count(listed, 'image')} ({share:.1%})"
+        f" {'was' if refused == 1 else 'were'} refused; at most"
         f" {run.options.max_refusals:.1%} may be. Most often: {refusals[0].reason} The vectors of"
         " the others are kept. Look at the artifact `refusals`; if they are meant to be there, set"
         f" max_refusals={min(1.0, round(share + 0.0005, 3)):g}."

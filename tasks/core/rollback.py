@@ -19,6 +19,7 @@ from tasks.core.pruning import remove_waiting_parts
 from tasks.core.settings import Settings
 from tasks.core.spaces import activate, space_table
 from tasks.core.statements import sql
+from tasks.core.wording import count
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -109,8 +110,8 @@ def _refuse_unfit(report: SpaceReport, max_incomplete: float) -> None:
         )
     if report.incomplete > max_incomplete:
         raise GuardStopped(
-            f"Space {space.space_id} lacks {report.missing:,} images and has"
-            f" {report.outdated:,} outdated ones of {report.listed:,} listed"
+            f"Space {space.space_id} has {report.missing:,} missing and {report.outdated:,}"
+            f" outdated of {count(report.listed, 'image')} listed"
             f" ({report.incomplete:.1%}); at most {max_incomplete:.1%} may be. {report.changes}"
             f" {remedy} to bring it up to date, or set"
             f" max_incomplete={min(1.0, report.incomplete + 0.001):.3f}."

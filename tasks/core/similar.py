@@ -18,6 +18,7 @@ from tasks.core.searcher import Searcher
 from tasks.core.spaces import read_space, space_table
 from tasks.core.statements import sql
 from tasks.core.types import Space
+from tasks.core.wording import count
 
 OVERSAMPLING = 4
 """Candidates a wanted row behind a filter: the index gives them only almost in order, and a narrow
@@ -182,10 +183,11 @@ async def _count_undated(
 def _warn(question: Question, found: int, undated: int) -> list[str]:
     warnings = []
     if found < question.count:
-        warnings.append(f"{found} images match; {question.count} were asked for.")
+        matching = count(found, "image matches", "images match")
+        warnings.append(f"{matching}; {question.count} were asked for.")
     if undated:
         warnings.append(
-            f"{undated:,} images have no known upload date, because the last listing was of another"
-            " bucket or prefix; they were left out."
+            f"{count(undated, 'image has', 'images have')} no known upload date, because the last"
+            " listing was of another bucket or prefix. What has none was left out."
         )
     return warnings

@@ -13,6 +13,7 @@ from tasks.core.settings import Settings
 from tasks.core.statements import Identifier, Literal, sql
 from tasks.core.types import Space
 from tasks.core.views import VIEW_COMMENT, refuse_a_taken_name, refuse_anothers_view
+from tasks.core.wording import count
 
 logger = logging.getLogger(__name__)
 
@@ -126,18 +127,18 @@ async def _refuse_a_lesser_space(connection: Connection, run: Run, space: Space)
     shown = read_space(row)
     before = await connection.fetchval(sql("count_rows", table=space_table(shown)))
     after = await connection.fetchval(sql("count_rows", table=space_table(space)))
-    kept = f"The index still shows its {before:,} images in space {shown.space_id}."
+    kept = f"The index still shows its {count(before, 'image')} in space {shown.space_id}."
     if run.options.limit is not None:
         raise GuardStopped(
-            f"A try-out of {after:,} images with a limit does not replace what readers see."
+            f"A try-out of {count(after, 'image')} with a limit does not replace what readers see."
             f" {kept} Try it under another index name, or run without the limit."
         )
     if after < (1 - run.options.max_deletions) * before:
         share = 1 - after / before
         raise GuardStopped(
-            f"The new space has {after:,} images, {share:.1%} fewer than readers see now; at most"
-            f" {run.options.max_deletions:.1%} may go. {kept} Fill the rest first (another prefix"
-            f" or bucket?), or set max_deletions={min(1.0, share + 0.001):.3f}."
+            f"The new space has {count(after, 'image')}, {share:.1%} fewer than readers see now;"
+            f" at most {run.options.max_deletions:.1%} may go. {kept} Fill the rest first (another"
+            f" prefix or bucket?), or set max_deletions={min(1.0, share + 0.001):.3f}."
         )
 
 

@@ -8,6 +8,7 @@ from tasks.core.postgres import Connection
 from tasks.core.run import Run
 from tasks.core.statements import sql
 from tasks.core.types import Listing, SyncPlan
+from tasks.core.wording import dollars
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ def summary_markdown(summary: RunSummary, verdict: str) -> str:
         ("retries", f"{totals.retries:,}"),
         ("429s (deferred)", f"{totals.deferrals:,}"),
         ("images a second", f"{pace:,.1f}" if pace else "nothing was asked"),
-        ("price on Vertex AI", f"${summary.price:,.4f}"),
+        ("price on Vertex AI", dollars(summary.price)),
     ]
     counts = "\n".join(f"| {name} | {value} |" for name, value in rows)
     steps = "\n".join(f"| {step} | {value:,.2f} |" for step, value in summary.seconds.items())

@@ -16,6 +16,7 @@ from tasks.core.spaces import count_stored, find_space, space_table
 from tasks.core.statements import sql
 from tasks.core.tuning import tune_search
 from tasks.core.types import Check, Neighbour, Space, Vector, Verdict
+from tasks.core.wording import count
 
 SAMPLED_PARTS = 5
 
@@ -109,13 +110,14 @@ async def _check_completeness(
         # A listing that was cut short says nothing of what is not in it.
         scope = (run.run_id, options.bucket, options.prefix)
         extra = await connection.fetch(sql("select_extra", table=table), *scope)
-    found = f"{counts['rows']:,} rows for {counts['expected']:,} images listed and not refused"
+    expected = count(counts["expected"], "image")
+    found = f"{count(counts['rows'], 'row')} for {expected} listed and not refused"
     if counts["left_over"]:
-        found += f"; {counts['left_over']:,} are left for the next run"
+        found += f"; {count(counts['left_over'], 'is', 'are')} left for the next run"
     return (
         Check("counts are equal", counts["rows"] == counts["expected"], found),
-        _none_found("every listed image has a vector", missing, "listed images have none"),
-        _none_found("every vector's image is listed", extra, "are not in the bucket any more"),
+        _none_found("every listed image has a vector", missing, "listed without one"),
+        _none_found("every vector's image is listed", extra, "not in the bucket any more"),
     )
 
 
@@ -128,7 +130,7 @@ async def _check_vectors(connection: Connection, run: Run, space: Space) -> Chec
         # What readers do not see yet is read whole once; later rows as they come.
         bad = await connection.fetch(sql("select_bad_vectors", table=table), *scope)
     return _none_found(
-        f"vectors are finite, of norm 1 and of {space.dimension} dimensions", bad, "wrong vectors"
+        f"vectors are finite, of norm 1 and of {space.dimension} dimensions", bad, "wrong"
     )
 
 

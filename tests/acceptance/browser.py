@@ -36,6 +36,9 @@ SCREEN_WIDTH = 1400
 SCREEN: ViewportSize = {"width": SCREEN_WIDTH, "height": 1000}
 """As wide as a small laptop's."""
 
+TALL_SCREEN: ViewportSize = {"width": SCREEN_WIDTH, "height": 1600}
+"""Nearly every page of Prefect's is whole on it, and needs not grow for its screenshot."""
+
 FOLLOW = """path => {
     history.pushState(history.state, "", path);
     dispatchEvent(new PopStateEvent("popstate", {state: history.state}));
@@ -107,14 +110,6 @@ class Screen:
         path = SCREENSHOTS / f"{self.interface}-{name}.png"
         await self.page.screenshot(path=path, full_page=True)
 
-    async def keep_for_readme(self, name: str, height: int) -> None:
-        """Leave a picture of the README: the page's upper part, in few colours; see README.md."""
-        clip = {"x": 0, "y": 0, "width": SCREEN_WIDTH, "height": height}
-        await self.page.evaluate("scrollTo(0, 0)")
-        seen = await self.page.screenshot(clip=clip)  # type: ignore[arg-type]  # a FloatRect
-        picture = Image.open(io.BytesIO(seen)).convert("RGB").quantize(128)
-        picture.save(SCREENSHOTS / f"{name}.png", optimize=True)
-
     async def reads(self, text: str) -> None:
         """Wait until a text can be read on the page, wherever lines are broken."""
         words = re.compile(r"\s+".join(map(re.escape, text.split())))
@@ -141,6 +136,16 @@ async def _read_cells(table: Locator) -> list[list[str]]:
         "table => [...table.rows].map(row => [...row.cells].map(cell => cell.innerText.trim()))"
     )
     return rows
+
+
+async def pictures(page: Page) -> list[tuple[int, int]]:
+    """Return how wide the pictures inside a page's text are: really, and as painted."""
+    # In one call: between two the page may draw them anew.
+    found: list[tuple[int, int]] = await page.evaluate(
+        """[...document.querySelectorAll("img[src^='data:image/png']")].map(
+            (image) => [image.complete ? image.naturalWidth : 0, image.clientWidth])"""
+    )
+    return found
 
 
 async def cut_off(table: Locator) -> str:

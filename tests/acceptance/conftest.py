@@ -14,7 +14,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from deployments.local.samples import DEMO_QUERY
 from deployments.local.stack import Stack
 from tasks.core.settings import Settings
-from tests.acceptance.browser import SCREEN, Screen, running_chromium
+from tests.acceptance.browser import TALL_SCREEN, Screen, running_chromium
 from tests.acceptance.programs import Finished, Program
 from tests.acceptance.shown import ShownRuns, make_shown_runs
 from tests.support.buckets import storage_client
@@ -101,7 +101,7 @@ async def _until_recorded(client: PrefectClient, finished: Finished) -> None:
 @pytest.fixture(scope="session")
 async def pages(chromium: Browser) -> Mapping[str, Page]:
     """A page for each of Prefect's interfaces."""
-    context = await chromium.new_context(viewport=SCREEN)
+    context = await chromium.new_context(viewport=TALL_SCREEN)
     return {interface: await context.new_page() for interface in ("v2", "v1")}
 
 

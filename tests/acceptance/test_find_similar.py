@@ -113,7 +113,7 @@ async def test_a_local_picture_is_asked_with(
     assert finished.status == 0, finished.err
     assert "Nearest to my sky.jpg" in finished.out
     assert len(finished.neighbours) == 10
-    assert finished.fact("asked").endswith("1 calls")
+    assert finished.fact("asked").endswith("1 call")
 
 
 ERRORS: Mapping[tuple[str, ...], str] = {

@@ -13,6 +13,7 @@ from playwright.async_api import Browser, Locator, Page, expect
 from deployments.local.stack import Stack
 from tests.acceptance.browser import SCREENSHOTS, new_page
 from tests.acceptance.programs import PATIENCE_SECONDS, Program
+from tests.acceptance.readme_pictures import keep_for_readme
 from tests.support.databases import fresh_database, settings_for
 from tests.support.sync import sync
 
@@ -200,6 +201,7 @@ async def test_a_picture_of_ones_own_is_asked_with(
     )
     if way == "drop":
         await keep(page, "dropped")
+        await keep_for_readme(page, "gallery", page.locator("a.tile").first)
         await page.reload()
         assert (await names(page))[0] == PLANE
 
@@ -218,6 +220,9 @@ async def test_a_prefix_filters_the_pages_and_the_answers(page: Page) -> None:
     await page.get_by_label("Only names that begin with").press_sequentially("birds/f")
     await expect(page.get_by_role("heading", name="birds/f")).to_be_visible()
     assert await names(page) == ["birds/flamingo-mirrored.jpg", "birds/flamingo.png"]
+    await expect(page.locator("#summary")).to_have_text("2 images")
+    await page.get_by_label("Only names that begin with").press_sequentially("lamingo.")
+    await expect(page.locator("#summary")).to_have_text("1 image")
     await page.get_by_role("link", name="ships/").click()
     await expect(page.get_by_role("heading", name="ships/")).to_be_visible()
     assert {name.split("/")[0] for name in await names(page)} == {"ships"}

@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from deployments.local.stack import Stack
+from tests.acceptance.browser import difference
+from tests.acceptance.conftest import SamplesRun
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -41,6 +44,16 @@ async def test_the_commands_that_look_at_the_result_work(
     assert "planes/airplane-mirrored.png" in shown
     assert "(5 rows)" in shown  # psql
     assert re.search(r"\[\d+ rows x 129 columns\]", shown)  # pandas
+
+
+def test_the_readmes_first_picture_is_what_a_run_on_the_samples_draws(
+    samples_run: SamplesRun,
+) -> None:
+    shown, drawn = ROOT / "docs/nearest-neighbours.png", Path(samples_run.finished.fact("picture"))
+    again = "draw it anew: make pictures"
+    with Image.open(shown) as ours, Image.open(drawn) as theirs:
+        assert ours.size == theirs.size, again
+    assert difference(shown.read_bytes(), drawn) < 0.5, again
 
 
 def test_every_target_the_readme_names_exists() -> None:

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from deployments.local.addresses import StackOptions
 from deployments.local.stack import running
 from tasks.core.cropping import crop_to_subject
 from tasks.core.models import MULTIMODAL_EMBEDDING
-from tasks.core.pictures import CAPTION, INK, MARGIN, PAPER, Tile, draw_tile
+from tasks.core.pictures import INK, MARGIN, PAPER, Tile, draw_tile
 from tasks.core.types import Neighbour
 from tests.bench.quality import NEAREST, Neighbourhoods, kind_of, look_around, scenes_bucket
 from tests.bench.session import ROOT, Session
@@ -29,6 +29,8 @@ SHEET = ROOT / "docs" / "crop-before-after.png"
 QUERIES = ("planes/airplane-sea-2.jpg", "birds/eagle-overcast-1.jpg")
 QUERY_SIDE, SIDE = 176, 150
 HEADING = 34
+CAPTION = 58
+"""Under the query: its name, which is short, and the line below."""
 RIGHT, WRONG = "#2e9e5b", "#d64545"
 WIDTH = MARGIN + QUERY_SIDE + MARGIN + NEAREST * (SIDE + MARGIN)
 ROW = HEADING + max(QUERY_SIDE, SIDE) + CAPTION
@@ -110,12 +112,22 @@ def _draw_row(
         pen.rectangle((*place, *end), outline=RIGHT if right else WRONG, width=4)
 
 
+def save(sheet: Image.Image, path: Path) -> None:
+    """Write the sheet in 256 colours, dithered: without that the skies would fall into bands."""
+    palette = sheet.quantize(256, kmeans=2)
+    # Rounding leaves the paper not quite white, and white would be dithered too.
+    colours = palette.getpalette() or []
+    white = max(range(0, len(colours), 3), key=lambda first: sum(colours[first : first + 3]))
+    palette.putpalette([*colours[:white], *ImageColor.getrgb(PAPER), *colours[white + 3 :]])
+    dithered = sheet.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+    dithered.save(path, "PNG", optimize=True)
+
+
 def main() -> int:
     """Write the sheet to the file that the command line names, or into docs/."""
     path = Path(sys.argv[1]) if sys.argv[1:] else SHEET
     sheet = draw(asyncio.run(find()))
-    # As many colours as the skies need.
-    sheet.quantize(256, kmeans=2).save(path, "PNG", optimize=True)
+    save(sheet, path)
     print(f"{path}: {sheet.width} x {sheet.height}, {path.stat().st_size:,} bytes")
     return 0
 

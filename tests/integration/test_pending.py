@@ -106,7 +106,7 @@ async def test_what_is_lost_fails_the_gate_beside_what_is_left(
         await execute(url, "DELETE FROM birdwalk.space_1 WHERE image_id = '0003.png'")
         await build_index(run)
         verdict = await verify(run)
-    with pytest.raises(GateFailed, match=r"1 listed images have none \(such as '0003\.png'\)"):
+    with pytest.raises(GateFailed, match=r"1 listed without one \(such as '0003\.png'\)"):
         refuse_failed(verdict)
     assert {check.name for check in verdict.failed} == {
         "counts are equal",

@@ -87,7 +87,7 @@ async def test_a_plan_counts_what_a_dead_run_left_and_leaves_it_for_the_real_run
     made = await plan_only(settings, bucket.name)
     assert (made.recovered, made.calls, made.images("duplicate")) == (3, 0, 1)
     page = plan_markdown(made, options(bucket.name, plan_only=True))
-    assert "3 vectors that a dead run had paid for wait to be loaded without a call" in page
+    assert "3 vectors that a dead run had paid for: still to be loaded, without a call" in page
     assert await tables(url) == before
     assert await fetchval(url, "SELECT count(*) FROM image_embeddings") == 4
     synced = await sync(settings, bucket.name)

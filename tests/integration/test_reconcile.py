@@ -168,7 +168,12 @@ async def test_a_listing_cut_short_removes_nothing(settings: Settings, bucket: L
     [
         (4, {"max_deletions": 0.1}, {"max_deletions": 0.4}, "4 of 10 .*max_deletions=0.4"),
         (10, {}, {"allow_empty": True}, "holds no image, while the index has 10.*allow_empty"),
-        (0, {"max_price": 0.0005}, {"max_price": 0.001}, r"10 calls cost about \$0.00"),
+        (
+            0,
+            {"max_price": 0.0005},
+            {"max_price": 0.001},
+            r"10 calls cost about \$0.001; at most \$0.0005",
+        ),
     ],
     ids=["deletions", "empty listing", "price"],
 )
@@ -226,7 +231,7 @@ async def test_the_plan_page_shows_counts_examples_price_and_guards(
             await prepare(run)
         assert run.plan is not None
         page = plan_markdown(run.plan, asked)
-    assert "**1 calls, $0.0001, under a second**" in page
+    assert "**1 call, $0.0001, under a second**" in page
     assert "| gone | 3 | removed, after the new ones are in |" in page
     assert "- gone: `0000.png`, `0001.png`, `0002.png`\n" in page
     assert "| new | 1 |" in page

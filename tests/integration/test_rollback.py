@@ -89,7 +89,7 @@ async def test_a_space_that_lacks_too_much_is_refused_with_the_share_that_allows
     await sync(settings, bucket.name, dimension=128)
     bucket.put("new.png", picture(50))
     await sync(settings, bucket.name, dimension=256)
-    lacks = r"lacks 1 images and has 0 outdated ones of 5 .*20.0%.*set max_incomplete=0.201"
+    lacks = r"has 1 missing and 0 outdated of 5 images listed .*20.0%.*set max_incomplete=0.201"
     with pytest.raises(GuardStopped, match=lacks):
         await switch_space(database, INDEX, None, 0.1)
     assert await fetch(url, SHOWN) == [(256,)]
@@ -110,7 +110,7 @@ async def test_a_listing_says_nothing_of_what_it_does_not_cover(
     assert (oldest.listed, oldest.gone, oldest.elsewhere) == (1, 1, 1)
     report = await switch_space(database, INDEX, None, 0.0)
     assert f"Against gs://{bucket.name}/birds/ as listed at" in report.changes
-    assert report.changes.endswith("1 rows of other buckets or prefixes were not compared.")
+    assert report.changes.endswith("Not compared: 1 row of other buckets or prefixes.")
     await sync(settings, bucket.name, dimension=128, limit=1)
     cut_short = (await list_spaces(database, INDEX))[-1]
     assert (cut_short.listed, cut_short.gone, cut_short.missing) == (1, 0, 0)

@@ -20,7 +20,8 @@ from tasks import shards
 from tasks.core.embedding import embed_batch
 from tasks.core.errors import InvalidInput, PrefectUnavailable
 from tasks.core.loading import insert_batch
-from tasks.core.run import Run, attach_run
+from tasks.core.opening import attach_run
+from tasks.core.run import Run
 from tasks.core.settings import Settings
 from tasks.core.shards import batches_of_shard, unfinished_batches
 from tasks.core.types import SyncPlan

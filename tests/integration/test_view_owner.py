@@ -9,7 +9,7 @@ import pytest
 
 from tasks.core import spaces
 from tasks.core.errors import DatabaseError
-from tasks.core.run import open_run
+from tasks.core.opening import open_run
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket
 from tests.support.databases import execute, fetch, secret

@@ -42,6 +42,17 @@ def name_of(task: Any, **parameters: Any) -> str:
 
 
 @pytest.mark.usefixtures("run")
+def test_one_is_not_called_many() -> None:
+    one = Batch(number=1, first=1, last=1, total=1)
+    report = BatchReport(1, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0)
+    assert name_of(plan_sync, listing=SimpleNamespace(images=1)) == "plan sync of 1 image"
+    assert name_of(insert_batch, report=report, batch=one) == "insert 1 row of 0001-0001"
+    assert name_of(verify, index=SimpleNamespace(rows=1)) == "verify 1 row"
+    published = name_of(publish, verdict=SimpleNamespace(rows=1), index="photos")
+    assert published == "publish 1 row as photos"
+
+
+@pytest.mark.usefixtures("run")
 def test_each_task_run_says_what_and_how_many() -> None:
     listing = SimpleNamespace(images=10_000)
     assert name_of(list_images, bucket="birdwalk", prefix="planes/") == "list gs://birdwalk/planes/"

@@ -5,6 +5,7 @@ const AGES = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]];
 
 export const count = (number) => COUNTS.format(number);
+export const countImages = (number) => `${count(number)} ${number === 1 ? "image" : "images"}`;
 
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);

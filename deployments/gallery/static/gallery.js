@@ -2,7 +2,7 @@
 
 import { welcomePictures } from "./bringing.js";
 import { addressOf, isQuestion, keepPicture, readView, viewOf } from "./client.js";
-import { askedDetails, count, element, notice, skeleton, tile } from "./drawing.js";
+import { askedDetails, count, countImages, element, notice, skeleton, tile } from "./drawing.js";
 import { walk } from "./keyboard.js";
 import { defaultIndex, imagesOf, showFolders, showFoot, showIndexes } from "./surroundings.js";
 
@@ -112,7 +112,7 @@ function paintQuestion({ images, asked, picture }) {
   else heading.textContent = asked ? `Like ${asked.name.split("/").pop()}` : "Like your picture";
   const within = view.prefix ? ` in ${view.prefix}` : "";
   if (!images.length) return `No image${within}`;
-  return `${count(images.length)} images${within}, the nearest first`;
+  return `${countImages(images.length)}${within}, the nearest first`;
 }
 
 function paintPage({ index, images, before, after }) {
@@ -126,8 +126,8 @@ function paintPage({ index, images, before, after }) {
   }
   if (!images.length) return view.prefix ? "No image has a name that begins so" : "No images here";
   const total = view.prefix ? undefined : imagesOf(index);
-  const shown = before || after ? `${count(images.length)}${total ? ` of ${count(total)}` : ""}` : count(images.length);
-  return before ? `${shown} images, from ${images[0].name}` : `${shown} images`;
+  const shown = total && (before || after) ? `${count(images.length)} of ${countImages(total)}` : countImages(images.length);
+  return before ? `${shown}, from ${images[0].name}` : shown;
 }
 
 function settle(moved, returned) {
