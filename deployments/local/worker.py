@@ -12,7 +12,10 @@ from deployments.local.processes import Program, last_lines, launch
 from tasks.core.errors import StackError
 
 POOL = "birdwalk"
-ROOT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[2]
+ROOT = CHECKOUT
+"""Where prefect.yaml is, and the flows that it names."""
+
 START_SECONDS = 120.0
 REGISTER_SECONDS = 180.0
 STOP_SECONDS = 20.0  # a flow run is cancelled and gets the time to say so
@@ -93,6 +96,7 @@ async def register_automations(worker: Program) -> None:
             name="deployments.automations",
             command=(sys.executable, "-m", "deployments.automations", *heartbeat),
             log=worker.log.with_name("automations.log"),
+            directory=CHECKOUT,
         )
     )
 
