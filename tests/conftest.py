@@ -16,6 +16,17 @@ from tests.support.databases import fresh_database, make_template, settings_for
 from tests.support.model_server import ModelServer
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each of two processes (`make test`) its half, with servers of its own.
+
+    The acceptance tests take about as long as all others, and wait for most of it.
+    """
+    for item in items:
+        group = "acceptance" if "acceptance" in item.path.parts else "steps"
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 def _some_test_uses(request: pytest.FixtureRequest, fixture: str) -> bool:
     items = request.session.items
     return any(fixture in item.fixturenames for item in items if isinstance(item, pytest.Function))

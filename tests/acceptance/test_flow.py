@@ -195,7 +195,7 @@ async def test_a_failed_gate_leaves_a_new_space_unpublished_and_says_so(
     assert finished.status == 1
     last = last_words(finished)
     assert last.startswith("GateFailed: The index was not published"), last
-    assert "every listed image has a vector: 1 listed images have none" in last
+    assert "every listed image has a vector: 1 listed without one" in last
     assert "'0003.png'" in last
     [(verdict, message)] = await fetch(
         database_url, "SELECT verdict, message FROM birdwalk.runs ORDER BY run_id DESC LIMIT 1"

@@ -174,8 +174,11 @@ async def test_what_a_flow_killed_with_its_worker_had_paid_for_is_recovered(
     worker = worker_stack.supervisor.processes["worker"]
     flows = await descendants([worker.identity.pid])
     assert flows, "the worker ran no flow"
-    await worker_stack.kill("worker")
+    killing = asyncio.create_task(worker_stack.kill("worker"))
+    await asyncio.sleep(0)
+    # At once: a flow that outlives its worker is told to end, and says so.
     kill_all(flows)
+    await killing
     in_flight = (await model_server.statistics()).most_in_flight
     before = await model_server.answers()
     assert before < WORKERS_IMAGES

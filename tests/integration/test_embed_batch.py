@@ -47,7 +47,7 @@ async def test_a_batch_that_was_cut_off_pays_only_for_the_rest(
         return await model_server.answers() >= 4
 
     bucket.put_pictures(10)
-    asked = options(bucket.name, requests_per_minute=1200, batch_size=10)
+    asked = options(bucket.name, requests_per_minute=400, batch_size=10)
     async with open_run(asked, settings, "test") as run:
         await prepare(run)
         first = asyncio.create_task(embed_batch(run, 1))
