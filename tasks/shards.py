@@ -2,10 +2,11 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from httpx import HTTPError
+from httpx import HTTPError, HTTPStatusError
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import State
@@ -37,6 +38,9 @@ SECONDS_TO_END = 10.0
 SECONDS_WITHOUT_PREFECT = 1800.0
 """How long Prefect's server may be away: its shards go on embedding without it, and Postgres shows
 what they have done."""
+
+REFUSALS = frozenset(range(400, 500)) - {408, 429}
+"""HTTP statuses that asking again does not mend: a revoked key, an outdated deployment."""
 
 OVER = "Its run is over."
 
@@ -80,6 +84,7 @@ async def embed_in_shards(run: Run, plan: SyncPlan, shards: int) -> None:
                 for number in range(shards):
                     shard = await _start_shard(client, run, plan, number, shards, outage)
                     started.append(shard)
+                _see_nobody(started)
                 while not all(shard.ended for shard in started):
                     await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
                     await _look_patiently(run, client, started, outage)
@@ -94,7 +99,8 @@ async def _end(client: PrefectClient, left: list[_Shard]) -> None:
     try:
         # Where no worker has it, Prefect makes this Cancelled at once; else its worker ends it.
         for shard in left:
-            await client.set_flow_run_state(shard.flow_run, Cancelling(message=OVER))
+            with suppress(ObjectNotFound):  # somebody deleted it
+                await client.set_flow_run_state(shard.flow_run, Cancelling(message=OVER))
         deadline = time.monotonic() + SECONDS_TO_END
         while left and time.monotonic() < deadline:
             left = [shard for shard in left if not await _has_ended(client, shard)]
@@ -107,7 +113,11 @@ async def _end(client: PrefectClient, left: list[_Shard]) -> None:
 
 
 async def _has_ended(client: PrefectClient, shard: _Shard) -> bool:
-    state = (await client.read_flow_run(shard.flow_run)).state
+    try:
+        state = (await client.read_flow_run(shard.flow_run)).state
+    except ObjectNotFound:
+        # Somebody deleted it: whether it lives is seen in Postgres alone.
+        return True
     return state is not None and state.is_final()
 
 
@@ -121,7 +131,9 @@ async def _look_after(run: Run, client: PrefectClient, started: list[_Shard]) ->
             continue
         now = time.monotonic()
         if shard.number in alive:
+            # Whatever Prefect calls it: after an outage it may take the living for dead.
             shard.seen_at = now
+            continue
         shard.ended = await _has_ended(client, shard)
         verdict = shard.verdict(now)
         if shard.ended or verdict is None or not await give_up_shard(run, shard.number):
@@ -153,6 +165,8 @@ def _see_nobody(started: list[_Shard]) -> None:
 
 
 def _give_up_after_long(outage: Outage, error: HTTPError) -> None:
+    if isinstance(error, HTTPStatusError) and error.response.status_code in REFUSALS:
+        raise error
     if outage.lasts(error):
         raise PrefectUnavailable(
             f"Prefect's server was away for {outage.longest_seconds / 60:.0f} minutes"

@@ -41,10 +41,12 @@ def pending_markdown(groups: tuple[PendingGroup, ...]) -> str:
 def most_pending(listed: int, share: float) -> int:
     """Return how many of so many images may be left: the share of them, rounded up.
 
-    So a share above 0 lets a run on a few images leave one of them, and 0 lets none.
+    So a share above 0 lets a run on a few images leave one of them, and 0 lets none. Only a
+    share of 1 lets it leave all.
     """
     # As it was written: the float nearest to 0.07, times 100, is above 7.
-    return math.ceil(Decimal(str(share)) * listed)
+    most = math.ceil(Decimal(str(share)) * listed)
+    return most if share == 1 else min(most, max(0, listed - 1))
 
 
 def refuse_too_many_pending(run: Run, pending: tuple[PendingGroup, ...]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from tasks.core.errors import DatabaseError, InvalidInput
 from tasks.core.holds import IndexHold
-from tasks.core.ledger import Tally, count_sent, read_sent
+from tasks.core.ledger import Tally, count_sent, count_unfinished, read_sent
 from tasks.core.run import Run
 from tasks.core.statements import sql
 from tasks.core.types import Batch, SyncPlan, cut_batches
@@ -61,7 +61,7 @@ async def counted(run: Run) -> AsyncIterator[None]:
         counting.cancel()
         with suppress(asyncio.CancelledError):
             await counting
-        await _count(run)
+        await _count(run, last=True)
 
 
 async def _count_again_and_again(run: Run) -> None:
@@ -70,11 +70,15 @@ async def _count_again_and_again(run: Run) -> None:
         await _count(run)
 
 
-async def _count(run: Run) -> None:
+async def _count(run: Run, *, last: bool = False) -> None:
     tallies: dict[int, Tally] = {batch: replace(tally) for batch, tally in run.tallies.items()}
     try:
         async with asyncio.timeout(SECONDS_TO_COUNT), run.database.transaction() as connection:
-            await count_sent(connection, run.run_id, tallies)
+            if last:
+                # The run may have ended before its shard: nobody else would sum it up.
+                await count_unfinished(connection, run.run_id, run.options.model, tallies)
+            else:
+                await count_sent(connection, run.run_id, tallies)
     except (DatabaseError, TimeoutError) as error:
         # Postgres may be away; the next count has it all.
         logger.debug("What shard of run %d has sent was not counted: %s", run.run_id, error)

@@ -35,9 +35,11 @@ async def refuse_anothers_view(connection: Connection, index: str) -> None:
     if row is None or row["droppable"]:
         return
     view, owner, asking = f"public.{Identifier(index)}", row["owner"], row["asking"]
+    remedy = f"ALTER VIEW {view} OWNER TO {asking}; to give the view away"
+    # Nobody should become a superuser for a view.
+    if not row["owner_is_superuser"]:
+        remedy += f", or GRANT {owner} TO {asking}; to let {owner} keep it"
     raise DatabaseError(
         f"View {view} belongs to {owner}, so {asking} may not replace it by one of another space;"
-        " the index was left as it is. Let an admin run one of these, and run again:"
-        f" ALTER VIEW {view} OWNER TO {asking}; to give the view away, or"
-        f" GRANT {owner} TO {asking}; to let {owner} keep it."
+        f" the index was left as it is. Let an admin run this, and run again: {remedy}."
     )

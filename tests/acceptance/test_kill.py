@@ -153,6 +153,15 @@ async def test_an_index_whose_building_was_killed_is_built_by_the_next_attempt(
     assert await fetch(url, INDEXES) == [("space_1_hnsw", True)]
 
 
+@pytest.fixture
+async def short_silence(prefect_client: PrefectClient) -> AsyncIterator[None]:
+    """The automation takes a run for dead sooner; afterwards as late as it did."""
+    await register(prefect_client, crash_silent_runs(SILENCE))
+    yield
+    await register(prefect_client, crash_silent_runs(timedelta(seconds=90)))
+
+
+@pytest.mark.usefixtures("short_silence")
 async def test_what_a_flow_killed_with_its_worker_had_paid_for_is_recovered(
     worker_stack: Stack,
     prefect_client: PrefectClient,
@@ -162,7 +171,6 @@ async def test_what_a_flow_killed_with_its_worker_had_paid_for_is_recovered(
     bucket.put_pictures(WORKERS_IMAGES)
     await model_server.configure(instant=True, latency_seconds=LATENCY_SECONDS)
     asked = {"bucket": bucket.name, "index": "worked", "batch_size": 10, "requests_per_minute": 900}
-    await register(prefect_client, crash_silent_runs(SILENCE))
     by_hand = await prefect_client.read_deployment_by_name("embed-images/embed-images")
     run = await prefect_client.create_flow_run_from_deployment(by_hand.id, parameters=asked)
 
@@ -198,7 +206,6 @@ async def test_what_a_flow_killed_with_its_worker_had_paid_for_is_recovered(
         worker_stack.restart("worker"),
         until(is_crashed_and_gave_its_slot_back, 120),
     )
-    await register(prefect_client, crash_silent_runs(timedelta(seconds=90)))
     assert finished.status == 0, finished.err
     assert WORKERS_IMAGES <= await model_server.answers() <= WORKERS_IMAGES + in_flight
     url = worker_stack.addresses.database_url

@@ -14,7 +14,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-from prefect.states import Completed, Pending
+from prefect.states import Completed, Crashed, Pending
 
 from tasks import shards
 from tasks.core.embedding import embed_batch
@@ -41,6 +41,7 @@ class BreakableServer:
         self.asked = 0
         self.registered = True
         self.loses_answers = 0
+        self.refuses = 0
         self.keys: dict[str, UUID] = {}
         self.states: dict[UUID, State[None]] = {}
 
@@ -49,8 +50,8 @@ class BreakableServer:
         if self.away:
             raise httpx.ConnectError("All connection attempts failed")
         path = request.url.path.removeprefix("/api")
-        if path in {"/admin/version", "/csrf-token"}:  # it says nothing of itself
-            return httpx.Response(404)
+        if self.refuses or path in {"/admin/version", "/csrf-token"}:  # it says nothing of itself
+            return httpx.Response(self.refuses or 404)
         if path.startswith("/deployments/name/"):
             if not self.registered:
                 return httpx.Response(404)
@@ -170,6 +171,31 @@ async def test_a_server_that_stays_away_ends_the_run_and_says_what_is_kept(
     server.away = True
     with pytest.raises(PrefectUnavailable, match=r"away for 0 minutes \(ConnectError: .*is kept"):
         await running
+
+
+async def test_a_server_that_refuses_the_run_is_not_taken_for_one_that_is_away(
+    run: Run, made: SyncPlan, server: BreakableServer
+) -> None:
+    running = asyncio.create_task(embed_in_shards(run, made, SHARDS))
+    await until(server.has_started_all)
+    server.refuses = 401
+    with pytest.raises(httpx.HTTPStatusError, match="401"):
+        async with asyncio.timeout(30):
+            await running
+
+
+async def test_a_shard_that_lives_is_waited_for_whatever_prefect_calls_it(
+    run: Run, made: SyncPlan, settings: Settings, server: BreakableServer
+) -> None:
+    running = asyncio.create_task(embed_in_shards(run, made, SHARDS))
+    await until(server.has_started_all)
+    async with attach_run(run.run_id, 0, SHARDS, settings):
+        server.states = dict.fromkeys(server.states, Crashed())
+        server.asked = 0
+        await until(lambda: server.was_asked(1))
+        await asyncio.sleep(0.5)
+        assert not running.done()
+    await running
 
 
 async def test_shards_that_nobody_registered_are_told_how_to_be(

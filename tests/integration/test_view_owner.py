@@ -106,6 +106,18 @@ async def test_a_view_that_may_not_be_replaced_stops_the_run_before_a_call_and_s
     assert done.space.status == "active"
 
 
+async def test_nobody_is_told_to_become_a_superuser_for_a_view(
+    publishing: Settings, bucket: LocalBucket, bare_database_url: str, publisher: str
+) -> None:
+    bucket.put_pictures(2)
+    await sync(publishing, bucket.name)
+    await execute(bare_database_url, "ALTER VIEW image_embeddings OWNER TO CURRENT_USER")
+    with pytest.raises(DatabaseError, match=r"ALTER VIEW .* OWNER TO") as refused:
+        await sync(publishing, bucket.name, dimension=256)
+    assert "GRANT" not in str(refused.value)
+    await execute(bare_database_url, f"ALTER VIEW image_embeddings OWNER TO {publisher}")
+
+
 async def test_a_view_that_cannot_be_given_back_stays_with_its_publisher_and_its_grants(
     publishing: Settings,
     bucket: LocalBucket,

@@ -38,7 +38,9 @@ def test_what_is_left_is_a_heading_a_reason_and_its_examples() -> None:
     ("listed", "share", "most"),
     [
         (50, 0.01, 1),
-        (1, 0.01, 1),
+        (2, 0.01, 1),
+        (1, 0.99, 0),
+        (1, 1.0, 1),
         (100, 0.01, 1),
         (101, 0.01, 2),
         (100, 0.07, 7),
@@ -49,5 +51,7 @@ def test_what_is_left_is_a_heading_a_reason_and_its_examples() -> None:
         (0, 0.01, 0),
     ],
 )
-def test_a_share_above_none_lets_at_least_one_be_left(listed: int, share: float, most: int) -> None:
+def test_a_share_above_none_lets_one_of_a_few_be_left_not_all(
+    listed: int, share: float, most: int
+) -> None:
     assert most_pending(listed, share) == most
