@@ -198,7 +198,12 @@ class ShardHold:
     async def _lock(self) -> Connection:
         name = f"birdwalk run {self._run_id} shard {self._shard}"
         connection = await self._database.connect(name)
-        if not await connection.fetchval(sql("hold_shard"), self._run_id, self._shard):
+        try:
+            taken = await connection.fetchval(sql("hold_shard"), self._run_id, self._shard)
+        except BaseException:
+            connection.terminate()
+            raise
+        if not taken:
             await connection.close()
             raise IndexBusy(
                 f"Shard {self._shard} of run {self._run_id} works already, or was given up by its"
