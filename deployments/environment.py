@@ -31,9 +31,13 @@ def main(arguments: list[str]) -> int:
             _run([sys.executable, "-m", "venv", "--clear", str(stamp.parent)])
         sys.stdout.write(f"Installing {', '.join(requirements)} into {stamp.parent}\n")
         sys.stdout.flush()
-        options = ["--quiet", "--disable-pip-version-check", "--no-input", "--require-hashes"]
+        pip = [str(python), "-m", "pip"]
+        # The files are whole, so nothing is left to resolve. pip before 23.3, which Python 3.11
+        # brings, would look for the newest google-auth[pyopenssl] beside the locked google-auth.
+        options = ["--quiet", "--disable-pip-version-check", "--no-input"]
         files = [option for name in requirements for option in ("-r", name)]
-        _run([str(python), "-m", "pip", "install", *options, *files])
+        _run([*pip, "install", *options, "--no-deps", "--require-hashes", *files])
+        _run([*pip, "check", "--disable-pip-version-check"])
     except subprocess.CalledProcessError as error:
         sys.stderr.write(
             f"Could not set {stamp.parent} up: `{' '.join(error.cmd[1:4])}` failed, and the lines "

@@ -31,9 +31,21 @@ def test_a_whole_environment_is_kept_and_stamped(
     commands: list[list[str]] = []
     monkeypatch.setattr(environment, "_run", commands.append)
     assert main([str(tmp_path / "stamp"), "a.txt", "b.txt"]) == 0
-    assert [command[1:4] for command in commands] == [["-m", "pip", "install"]]
+    assert [command[3] for command in commands] == ["install", "check"]
     assert commands[0][-5:] == ["--require-hashes", "-r", "a.txt", "-r", "b.txt"]
     assert (tmp_path / "stamp").exists()
+
+
+def test_the_locked_versions_are_installed_whatever_came_out_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An old pip resolves a package with extras apart from its pin without them, to the newest.
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    commands: list[list[str]] = []
+    monkeypatch.setattr(environment, "_run", commands.append)
+    assert main([str(tmp_path / "stamp"), "a.txt"]) == 0
+    assert "--no-deps" in commands[0]
 
 
 def test_an_environment_whose_python_is_gone_is_made_again(
