@@ -1,6 +1,6 @@
 """Run one program so that it ends when its supervisor does.
 
-    python leash.py --grace SECONDS --signal NUMBER [--account UID GID] -- COMMAND...
+    python leash.py --grace SECONDS --signal NUMBER --supervisor PID [--account UID GID] -- ...
 
 The supervisor gives a pipe as standard input and keeps its other end open. When that end closes,
 on purpose or because the supervisor died in whatever way, the leash sends the signal to the
@@ -133,9 +133,8 @@ def end(child: Child, number: int, seconds: float) -> bool:
     return True
 
 
-def watch(child: Child, wakeup: int) -> None:
+def watch(child: Child, wakeup: int, supervisor: int) -> None:
     """Return when the program ended, the supervisor is gone, or a signal asks for the end."""
-    supervisor = os.getppid()
     poll = select.poll()
     poll.register(0, select.POLLIN)
     poll.register(wakeup, select.POLLIN)
@@ -154,6 +153,8 @@ def main() -> int:
     parser.add_argument("--grace", type=float, required=True)
     parser.add_argument("--signal", type=int, required=True)
     parser.add_argument("--account", type=int, nargs=2)
+    # Told, not asked of the kernel: whoever is our parent when we ask may be its heir already.
+    parser.add_argument("--supervisor", type=int, required=True)
     split = sys.argv.index("--")
     options = parser.parse_args(sys.argv[1:split])
     options.command = sys.argv[split + 1 :]
@@ -176,7 +177,7 @@ def main() -> int:
     with contextlib.suppress(BrokenPipeError):
         os.write(1, f"{pid}\n".encode())
 
-    watch(child, wakeup)
+    watch(child, wakeup, options.supervisor)
     if not end(child, options.signal, options.grace):
         end(child, signal.SIGKILL, KILL_SECONDS)
     if not LINUX:

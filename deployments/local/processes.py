@@ -160,7 +160,7 @@ async def launch(program: Program) -> Process:
     if program.log.exists():
         program.log.replace(program.log.with_name(program.log.name + ".1"))
     command = [sys.executable, "-I", "-S", str(LEASH), "--grace", str(program.stop_seconds)]
-    command += ["--signal", str(int(program.stop_signal))]
+    command += ["--signal", str(int(program.stop_signal)), "--supervisor", str(os.getpid())]
     if program.account is not None:
         command += ["--account", str(program.account.uid), str(program.account.gid)]
     with program.log.open("wb") as log:

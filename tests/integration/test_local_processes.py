@@ -1,16 +1,12 @@
-"""No program of the stack outlives its supervisor, however either ends."""
+"""The stack's programs start, answer, are told apart and end; their logs say why."""
 
 import asyncio
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,39 +17,11 @@ from deployments.local.processes import Program, launch, start
 from deployments.local.state import ServerRecord, State, read_state, write_state
 from deployments.local.supervisor import Supervisor
 from tasks.core.errors import StackError
-
-ROOT = Path(__file__).parents[2]
-linux_only = pytest.mark.skipif(sys.platform != "linux", reason="prctl and /proc are Linux's")
-SLEEP = "import time; time.sleep(300)"
-STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up'); {SLEEP}"
-
-
-async def at_once() -> bool:
-    return True
+from tests.support.sleepers import SLEEP, STUBBORN, python, spawn, until
 
 
 async def never() -> bool:
     return False
-
-
-def spawn(code: str, **options: Any) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", code], **options)
-
-
-def children(pid: int) -> set[int]:
-    return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
-
-
-def python(code: str, log: Path, **fields: object) -> Program:
-    program = Program("sleeper", (sys.executable, "-u", "-c", code), log, at_once)
-    return replace(program, **fields)  # type: ignore[arg-type]  # each test names real fields
-
-
-async def until(condition: Callable[[], bool], seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.02)
 
 
 async def test_a_server_answers_until_it_is_stopped(tmp_path: Path) -> None:
@@ -105,13 +73,6 @@ async def test_a_program_that_ignores_the_signal_is_killed(tmp_path: Path) -> No
     assert 0.5 <= time.monotonic() - before < 5
 
 
-async def test_the_exit_status_passes_through_the_leash(tmp_path: Path) -> None:
-    assert await (await launch(python("raise SystemExit(3)", tmp_path / "a"))).wait() == 3
-    process = await launch(python(SLEEP, tmp_path / "b"))
-    await process.kill()
-    assert await process.wait() == 128 + signal.SIGKILL
-
-
 async def test_the_log_of_the_start_before_is_kept(tmp_path: Path) -> None:
     log = tmp_path / "log"
     for text in ("first", "second"):
@@ -130,123 +91,6 @@ async def test_variables_of_the_caller_can_be_kept_from_a_program(
     )
     await (await launch(program)).wait()
     assert program.log.read_text() == "None ours\n"
-
-
-GRANDCHILD = f"""
-import subprocess, sys
-child = subprocess.Popen([sys.executable, "-c", {SLEEP!r}], start_new_session=True)
-print(child.pid)
-"""
-
-
-@linux_only
-@pytest.mark.parametrize("parent", ["lives", "ended"])
-async def test_a_grandchild_in_another_session_does_not_escape(tmp_path: Path, parent: str) -> None:
-    code = GRANDCHILD + (SLEEP if parent == "lives" else "")
-    process = await launch(python(code, tmp_path / "log"))
-    await until(lambda: (tmp_path / "log").read_text().endswith("\n"))
-    grandchild = Identity.of(int((tmp_path / "log").read_text()))
-    await process.stop()
-    assert grandchild is None or not grandchild.alive()
-
-
-SUPERVISOR = """
-import asyncio, os, sys, time
-from dataclasses import replace
-from pathlib import Path
-from deployments.local.state import State
-from deployments.local.supervisor import Supervisor
-from deployments.local.processes import Program
-
-async def ready():
-    return True
-
-async def main():
-    supervisor = Supervisor(Path(sys.argv[1]), State())
-    command = (sys.executable, "-u", "-c", sys.argv[2])
-    program = Program("sleeper", command, Path(sys.argv[1], "log"), ready, stop_seconds=1)
-    await supervisor.start(program, "nowhere")
-    if "fork" in sys.argv and os.fork() == 0:
-        time.sleep(300)  # holds our end of the leash's pipe open
-    print(supervisor.processes["sleeper"].leash.pid, flush=True)
-    await asyncio.sleep(300)
-
-asyncio.run(main())
-"""
-
-
-async def started_by_another(
-    directory: Path, code: str, *options: str
-) -> tuple[subprocess.Popen[str], State]:
-    """Start a supervisor in a process of its own and return it with what it wrote down."""
-    command = [sys.executable, "-c", SUPERVISOR, str(directory), code, *options]
-    supervisor = await asyncio.to_thread(
-        subprocess.Popen, command, cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    assert isinstance(supervisor, subprocess.Popen)
-    assert supervisor.stdout is not None
-    assert (await asyncio.to_thread(supervisor.stdout.readline)).strip()
-    supervisor.stdout.close()
-    return supervisor, read_state(directory)
-
-
-@linux_only
-@pytest.mark.parametrize("option", ["plain", "fork"])
-async def test_a_killed_supervisor_takes_its_programs_along(tmp_path: Path, option: str) -> None:
-    supervisor, state = await started_by_another(tmp_path, SLEEP, option)
-    forked = children(supervisor.pid) - {state.servers[0].leash.pid}
-    assert len(forked) == (option == "fork")
-    supervisor.kill()
-    supervisor.wait()
-    await until(lambda: not state.servers[0].process.alive())
-    await until(lambda: not state.servers[0].leash.alive())
-    for pid in forked:
-        os.kill(pid, signal.SIGKILL)
-
-
-@linux_only
-async def test_a_killed_leash_takes_its_program_along(tmp_path: Path) -> None:
-    process = await launch(python(SLEEP, tmp_path / "log"))
-    os.kill(process.leash.pid, signal.SIGKILL)
-    await until(lambda: not process.identity.alive())
-    assert await process.wait() == -signal.SIGKILL
-    await process.stop()
-
-
-@linux_only
-async def test_stop_ends_a_program_whose_leash_was_killed(tmp_path: Path) -> None:
-    process = await launch(python(STUBBORN, tmp_path / "log"))
-    await until(lambda: (tmp_path / "log").read_text() == "up\n")
-    os.kill(process.leash.pid, signal.SIGKILL)
-    await process.wait()
-    assert process.identity.alive()
-    await process.stop()
-    await until(lambda: not process.identity.alive())
-
-
-@linux_only
-async def test_what_survives_leash_and_supervisor_is_found_and_ended(tmp_path: Path) -> None:
-    supervisor, state = await started_by_another(tmp_path, STUBBORN)
-    await until(lambda: (tmp_path / "log").read_text() == "up\n")
-    leash, process = state.servers[0].leash, state.servers[0].process
-    os.kill(supervisor.pid, signal.SIGSTOP)
-    os.kill(leash.pid, signal.SIGKILL)
-    supervisor.kill()
-    supervisor.wait()
-    await until(lambda: not leash.alive())
-    assert process.alive()
-    assert await end_leftovers(tmp_path, state) == 1
-    assert not process.alive()
-
-
-@linux_only
-async def test_a_leftover_is_found_by_its_mark_without_a_state_file(tmp_path: Path) -> None:
-    environment = {**os.environ, MARK: str(tmp_path)}
-    with spawn(SLEEP, env=environment) as stray:
-        await until(lambda: bool(marked(tmp_path)))
-        assert await end_leftovers(tmp_path, State()) == 1
-        assert stray.wait() == -signal.SIGTERM
-    assert await end_leftovers(tmp_path, State()) == 0
 
 
 async def test_a_process_that_got_a_leftovers_id_is_left_alone(tmp_path: Path) -> None:
