@@ -5,16 +5,17 @@ import random
 import secrets
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import asyncpg
 import pytest
 import pytest_asyncio
 from prefect.client.orchestration import PrefectClient
 
 from deployments.automations import crash_silent_runs, register
-from deployments.local import postgres
 from deployments.local.addresses import PROJECT
 from deployments.local.stack import Stack
 from tasks.core import hnsw
@@ -57,6 +58,7 @@ INDEXES = """
 SELECT relname, indisvalid FROM pg_index
 JOIN pg_class ON pg_class.oid = indexrelid AND relname LIKE '%hnsw%'
 """
+POSTGRES_STARTED = "SELECT backend_start FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
 
 TARGETS = {
     "reuse": ("postgres",),
@@ -144,10 +146,18 @@ async def test_an_index_whose_building_was_killed_is_built_by_the_next_attempt(
             return bool(await fetch(url, builders))
 
         await until(at_work)
+        before = await fetchval(url, POSTGRES_STARTED)
         kill_all([await fetchval(url, builders)])
         with pytest.raises(DatabaseUnavailable):
             await building
-        await until(lambda: postgres.answers(url))
+
+        async def recovered() -> bool:
+            # Postgres goes on for a moment after the death, until it notices.
+            with suppress(OSError, asyncpg.PostgresError):
+                return bool(await fetchval(url, POSTGRES_STARTED) != before)
+            return False
+
+        await until(recovered)
         assert await fetch(url, INDEXES) == []
         assert (await hnsw.build_index(run)).built
     assert await fetch(url, INDEXES) == [("space_1_hnsw", True)]
