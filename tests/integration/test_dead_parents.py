@@ -1,34 +1,17 @@
 """Real processes share a run: when the one that holds it is killed, the others stop paying."""
 
 import asyncio
-import os
-import sys
 import time
-from asyncio.subprocess import PIPE, Process
-from collections.abc import Mapping
-from pathlib import Path
 
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket
 from tests.support.databases import fetchval
 from tests.support.model_server import ModelServer
-from tests.support.sharded import STOPPED, variables
+from tests.support.sharded import STOPPED, start, variables
 from tests.support.waiting import until
 
-ROOT = Path(__file__).parents[2]
 IMAGES = 120
 SECONDS_TO_STOP = 10.0
-
-
-async def start(environment: Mapping[str, str], *arguments: object) -> Process:
-    """Start a run or a shard."""
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.sharded", *map(str, arguments)),
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        stdout=PIPE,
-        stderr=PIPE,
-    )
 
 
 async def test_two_shards_stop_within_seconds_after_their_run_was_killed(
@@ -38,11 +21,11 @@ async def test_two_shards_stop_within_seconds_after_their_run_was_killed(
     await model_server.configure(instant=True)
     environment = variables(settings)
     # A batch each, which at this pace takes half a minute.
-    parent = await start(environment, "run", bucket.name, 240, IMAGES // 2)
+    parent = await start("run", bucket.name, 240, IMAGES // 2, environment=environment)
     assert parent.stdout is not None
     run_id = int(await parent.stdout.readline())
     shards = [
-        await start(environment, "shard", run_id, shard, 2, IMAGES, IMAGES // 2)
+        await start("shard", run_id, shard, 2, IMAGES, IMAGES // 2, environment=environment)
         for shard in range(2)
     ]
     ends = [asyncio.create_task(shard.communicate()) for shard in shards]

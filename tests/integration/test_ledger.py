@@ -9,6 +9,7 @@ import pytest
 from tasks.core import shards
 from tasks.core.embedding import embed_batch
 from tasks.core.errors import InvalidInput
+from tasks.core.ledger import count_sent
 from tasks.core.loading import insert_batch
 from tasks.core.opening import attach_run, open_run
 from tasks.core.settings import Settings
@@ -17,7 +18,7 @@ from tests.support.buckets import LocalBucket, picture
 from tests.support.databases import fetch, fetchval
 from tests.support.driver import Driver, start_driver
 from tests.support.model_server import ModelServer
-from tests.support.sharded import variables
+from tests.support.sharded import kill, start, variables
 from tests.support.sync import load, options, prepare, sync
 from tests.support.waiting import until
 
@@ -101,6 +102,28 @@ async def test_what_a_shard_on_another_disk_had_sent_counts_for_its_run(
         assert (totals.embedded, totals.calls, totals.answers) == (10, 20, 20)
     assert await fetch(url, RUNS) == [("completed", 10, 20, 20)]
     assert await model_server.answers() == 20
+
+
+async def test_a_dead_run_is_closed_with_what_its_shards_on_other_disks_had_sent(
+    settings: Settings,
+    bucket: LocalBucket,
+    model_server: ModelServer,
+    url: str,
+    tmp_path: Path,
+) -> None:
+    bucket.put_pictures(20)
+    elsewhere = settings.model_copy(update={"data_directory": tmp_path / "elsewhere"})
+    process = await start("run", bucket.name, 60_000, 10, environment=variables(settings))
+    assert process.stdout is not None
+    run_id = int(await process.stdout.readline())
+    async with attach_run(run_id, 0, 2, elsewhere) as shard:
+        await embed_batch(shard, 1)
+        async with shard.database.transaction() as connection:
+            await count_sent(connection, run_id, shard.tallies)
+    await kill(process, url)
+    await sync(settings, bucket.name)
+    assert await fetch(url, RUNS) == [("failed", 0, 10, 10), ("completed", 20, 20, 20)]
+    assert await model_server.answers() == 30
 
 
 async def never(_: object, **_named: object) -> None:

@@ -1,11 +1,6 @@
 """A plan spends nothing and changes nothing that anybody sees afterwards."""
 
-import os
-import sys
-from asyncio import create_subprocess_exec
-from asyncio.subprocess import PIPE
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -21,10 +16,9 @@ from tests.integration.test_dead_runs import die_with_parts
 from tests.support.buckets import LocalBucket, picture
 from tests.support.databases import execute, fetch, fetchval, secret
 from tests.support.model_server import ModelServer
-from tests.support.sharded import variables
+from tests.support.sharded import kill, start, variables
 from tests.support.sync import options, prepare, sync
 
-ROOT = Path(__file__).parents[2]
 INDEX = "image_embeddings"
 TABLES = ("objects", "pending", "batches", "refusals", "spaces", "space_1")
 
@@ -146,15 +140,9 @@ async def test_a_plan_that_is_killed_leaves_nothing(
     bucket.put_pictures(3)
     await sync(settings, bucket.name)
     before = await tables(url)
-    killed = await create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.sharded", "plan", bucket.name, "600", "10"),
-        cwd=ROOT,
-        env={**os.environ, **variables(settings)},
-        stdout=PIPE,
-    )
+    killed = await start("plan", bucket.name, 600, 10, environment=variables(settings))
     assert killed.stdout is not None
     assert await killed.stdout.readline()
-    killed.kill()
-    await killed.wait()
+    await kill(killed, url)
     assert await tables(url) == before
     assert (await sync(settings, bucket.name)).plan.unchanged == 3

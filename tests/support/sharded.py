@@ -8,8 +8,12 @@ exits with 3 and says why when birdwalk stops it.
 """
 
 import asyncio
+import os
 import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from tasks.core.embedding import embed_batch
 from tasks.core.errors import BirdwalkError
@@ -17,9 +21,16 @@ from tasks.core.loading import insert_batch
 from tasks.core.opening import attach_run, open_run
 from tasks.core.settings import Settings
 from tasks.core.shards import batches_of_shard
+from tests.support.databases import fetchval
 from tests.support.sync import options, prepare
+from tests.support.waiting import until
 
+ROOT = Path(__file__).parents[2]
 STOPPED = 3
+HELD = """
+SELECT count(*) FROM pg_locks JOIN pg_database ON oid = database
+WHERE locktype = 'advisory' AND datname = current_database()
+"""
 
 
 def variables(settings: Settings) -> dict[str, str]:
@@ -29,6 +40,28 @@ def variables(settings: Settings) -> dict[str, str]:
         for name, value in settings.model_dump(exclude_none=True).items()
     }
     return {**found, "BIRDWALK_DATABASE_URL": settings.database_url.get_secret_value()}
+
+
+async def start(*arguments: object, environment: Mapping[str, str]) -> Process:
+    """Start a run or a shard, as the command line above says."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.support.sharded", *map(str, arguments)),
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+
+
+async def kill(process: Process, url: str) -> None:
+    """Kill the only one there is, and wait until Postgres has noticed and let go of its locks."""
+    process.kill()
+    await process.communicate()
+
+    async def nothing_is_held() -> bool:
+        return not await fetchval(url, HELD)
+
+    await until(nothing_is_held)
 
 
 async def hold_run(
