@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from flows import embed_shard
 from tasks.core import shards
 from tasks.core.embedding import embed_batch
 from tasks.core.errors import InvalidInput
 from tasks.core.ledger import count_sent
 from tasks.core.loading import insert_batch
 from tasks.core.opening import attach_run, open_run
+from tasks.core.run import current_run
 from tasks.core.settings import Settings
 from tasks.core.summary import summarise
+from tasks.core.types import Batch, BatchReport
 from tests.support.buckets import LocalBucket, picture
 from tests.support.databases import fetch, fetchval
 from tests.support.driver import Driver, start_driver
@@ -102,6 +105,29 @@ async def test_what_a_shard_on_another_disk_had_sent_counts_for_its_run(
         assert (totals.embedded, totals.calls, totals.answers) == (10, 20, 20)
     assert await fetch(url, RUNS) == [("completed", 10, 20, 20)]
     assert await model_server.answers() == 20
+
+
+async def test_the_flow_of_a_shard_that_fails_leaves_what_it_had_sent_in_the_ledger(
+    settings: Settings, bucket: LocalBucket, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def embed(batch: Batch) -> BatchReport:
+        return await embed_batch(current_run(), batch.number)
+
+    async def fail(_report: BatchReport, _batch: Batch) -> None:
+        raise InvalidInput("its disk is full")
+
+    # Its tasks without Prefect, of which nothing depends here.
+    monkeypatch.setattr(embed_shard, "embed_batch", embed)
+    monkeypatch.setattr(embed_shard, "insert_batch", fail)
+    monkeypatch.setattr(embed_shard, "get_settings", lambda: settings)
+    bucket.put_pictures(10)
+    async with open_run(options(bucket.name), settings, "test") as run:
+        await prepare(run)
+        with pytest.raises(InvalidInput, match="its disk is full"):
+            await embed_shard.embed_shard.fn(
+                run_id=run.run_id, shard=0, shards=1, images=10, batch_size=10
+            )
+        assert await fetch(url, "SELECT durable, answers FROM birdwalk.batches") == [(False, 10)]
 
 
 async def test_a_dead_run_is_closed_with_what_its_shards_on_other_disks_had_sent(
