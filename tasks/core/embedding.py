@@ -1,44 +1,28 @@
 """Embed the images of a batch: paced, retried one by one, each kept the moment it is finished."""
 
-import asyncio
 import logging
-import time
-from collections.abc import Coroutine
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
+from tasks.core.asking import ask_patiently
 from tasks.core.concurrency import for_each
 from tasks.core.csvfile import PartWriter, open_part
 from tasks.core.errors import (
-    BirdwalkError,
     ImageGone,
     ImageOverwritten,
-    ImageReadDeadline,
     ImageRefused,
-    QuotaExceeded,
     StorageError,
     TransientFailure,
     UnexplainedFailure,
 )
-from tasks.core.gcs import download
-from tasks.core.generations import find_overwritten, read_generation
+from tasks.core.generations import find_overwritten
 from tasks.core.ledger import Tally
-from tasks.core.patience import Patience
-from tasks.core.preprocessing import Picture
 from tasks.core.run import Run
 from tasks.core.spaces import find_space
-from tasks.core.stopping import slow_down, stop_after_several, stop_in_an_outage
+from tasks.core.stopping import stop_after_several, stop_in_an_outage
 from tasks.core.types import BatchReport, ImageRef, Space, Vector
 from tasks.core.worklist import WorkItem, WorkList
 
 logger = logging.getLogger(__name__)
-
-READS_BEFORE_BYTES = 2
-"""Times the model may fail to read a gs:// address in time before it is sent the bytes."""
-
-SECONDS_TO_END_CALLS = 5.0
-"""How long the calls in flight may go on in a batch that is stopped: they are paid for."""
 
 WORKERS = 256
 """Images of one batch under way at most; the limiter decides how many are in flight."""
@@ -103,8 +87,7 @@ class BatchEmbedder:
     async def _finish_one(self, image: ImageRef) -> ImageRef | None:
         """Embed one image; return the twin to embed in its place, where it needs one."""
         try:
-            async with self.run.clients.pictures.hold(image) as picture:
-                await self._embed_patiently(image, picture)
+            await ask_patiently(self.run, self.tally, image, self._keep)
         except ImageRefused as error:
             self.tally.refused += 1
             logger.debug("%s is refused: %s", image.uri, error)
@@ -125,11 +108,6 @@ class BatchEmbedder:
         return None
 
     @property
-    def _is_of_the_listed_version(self) -> bool:
-        """Whether the model is sent the bytes that were listed: an address may lead to others."""
-        return self.run.clients.pictures.reads_the_listed_version
-
-    @property
     def _work(self) -> WorkList:
         return WorkList(self.run, self.space, self.batch)
 
@@ -143,84 +121,11 @@ class BatchEmbedder:
         self.twins += twin is not None
         return twin
 
-    async def _embed_patiently(self, image: ImageRef, picture: Picture) -> None:
-        patience = Patience(self.run.settings.image_time_budget_seconds)
-        while True:
-            try:
-                return await self._ask(image, picture, patience)
-            except (ImageRefused, ImageGone) as error:
-                self.run.progress.given_up_in_a_row = 0
-                await self._confirm(image, error)
-                raise
-            except QuotaExceeded as error:
-                self.tally.deferrals += 1
-                self.run.progress.deferrals += 1
-                logger.debug("%s has to wait for the quota: %s", image.uri, error)
-                slow_down(self.run, error)
-            except TransientFailure as error:
-                patience.read_deadlines += isinstance(error, ImageReadDeadline)
-                delay = patience.backoff()
-                patience.left -= delay
-                if patience.left < 0:
-                    raise
-                self.tally.retries += 1
-                logger.debug("%s is asked again in %.1f s: %s", image.uri, delay, error)
-                await asyncio.sleep(delay)
-
-    async def _confirm(self, image: ImageRef, answer: ImageRefused | ImageGone) -> None:
-        """Let an answer stand that is about the version that was listed.
-
-        What another version is refused for says nothing of the twins of the one listed; and an
-        image is not gone that has a new version, or that is there.
-        """
-        if isinstance(answer, ImageRefused) and (
-            self._is_of_the_listed_version or not image.can_share
-        ):
-            return
-        generation = await read_generation(self.run.clients.storage, image)
-        if generation is None:
-            raise ImageGone(f"{image.uri} is not there any more.")
-        if generation != image.generation:
-            raise ImageOverwritten("It was overwritten after it was listed.")
-        if isinstance(answer, ImageGone):
-            raise TransientFailure(f"The model did not find it, though it is there: {answer}")
-
-    async def _ask(self, image: ImageRef, picture: Picture, patience: Patience) -> None:
-        embedder = self.run.clients.embedder
-        # Before the slot: the quota does not wait for the storage.
-        with patience.strained():
-            data = await picture.read()
-        if data is None and patience.read_deadlines >= READS_BEFORE_BYTES:
-            data = await download(self.run.clients.storage, image.bucket, image.name)
-        async with self.run.limiter.slot():
-            self.tally.calls += 1
-            start = time.monotonic()
-            call = embedder.embed_uri(image.uri) if data is None else embedder.embed_bytes(data)
-            with patience.strained():
-                await self._finish_call(image, call)
-            self.run.limiter.succeeded(time.monotonic() - start)
-        progress = self.run.progress
-        progress.unexplained_in_a_row = progress.given_up_in_a_row = 0
-
-    async def _finish_call(self, image: ImageRef, call: Coroutine[Any, Any, Vector]) -> None:
-        """Keep a call's answer, which is paid for, even where the batch is stopped meanwhile."""
-        answer = asyncio.ensure_future(call)
-        try:
-            vector = await asyncio.shield(answer)
-        except asyncio.CancelledError:
-            # Why the batch stopped is known already, and what has no vector is asked for again.
-            with suppress(BirdwalkError, TimeoutError):
-                async with asyncio.timeout(SECONDS_TO_END_CALLS):
-                    vector = await answer
-                self._keep(image, vector)
-            raise
-        self._keep(image, vector)
-
     def _keep(self, image: ImageRef, vector: Vector) -> None:
         self.tally.answers += 1
         self.run.progress.answers += 1
         self.writer.append(image.name, vector)
-        if not self._is_of_the_listed_version:
+        if not self.run.clients.pictures.reads_the_listed_version:
             self.unconfirmed.append(image)
 
 

@@ -104,7 +104,7 @@ class Limiter:
         self._next_at = start + 1 / self._rate
         return start
 
-    def succeeded(self, seconds: float) -> None:
+    def answered(self, seconds: float) -> None:
         """Learn from a call that was answered: its latency, and that the pace is bearable."""
         now = self._clock()
         self._refused_since = None

@@ -4,7 +4,8 @@ from tasks.core.errors import QuotaExceeded, SystemicFailure, UnexplainedFailure
 from tasks.core.run import Run
 
 UNEXPLAINED_IN_A_ROW = 10
-"""Answers that are neither vectors nor about an image, one after another, that stop a run."""
+"""Answers that are neither vectors nor about an image, one after another, that stop a run while
+more images wait."""
 
 GIVEN_UP_IN_A_ROW = 10
 """Images given up one after another, no other answered between, that stop a run while more wait:
@@ -15,10 +16,13 @@ def stop_after_several(run: Run, error: UnexplainedFailure) -> None:
     """Count an answer that nobody can explain.
 
     Raises:
-        SystemicFailure: too many came in a row.
+        SystemicFailure: too many came in a row, and more images wait for the same.
     """
-    run.progress.unexplained_in_a_row += 1
-    if run.progress.unexplained_in_a_row >= UNEXPLAINED_IN_A_ROW:
+    progress = run.progress
+    progress.unexplained_in_a_row += 1
+    # The last images of a run may be the bad ones, and left again by every run: they must not keep
+    # it from publishing what is good.
+    if progress.unexplained_in_a_row >= UNEXPLAINED_IN_A_ROW and progress.has_more:
         raise SystemicFailure(
             f"{UNEXPLAINED_IN_A_ROW} answers in a row were not about an image: {error} The run"
             " stopped; what was embedded is kept. Check the model, its location and the"

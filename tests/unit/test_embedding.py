@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from tasks.core import embedding, patience
+from tasks.core import asking, patience
 from tasks.core.errors import (
     ImageGone,
     ImageReadDeadline,
@@ -78,7 +78,7 @@ async def test_an_address_not_read_in_time_twice_is_sent_as_bytes(
     async def download(_: Any, bucket: str, name: str) -> bytes:
         return f"{bucket}/{name}".encode()
 
-    monkeypatch.setattr(embedding, "download", download)
+    monkeypatch.setattr(asking, "download", download)
     batch, model, _ = start(
         {
             "a": [ImageReadDeadline("Deadline")] * 9,
@@ -108,15 +108,22 @@ async def test_a_vanished_image_leaves_the_listing(start: Start) -> None:
     assert ledger.statements == [(sql("delete_gone_object"), (1, "a"))]
 
 
-@pytest.mark.parametrize("generation", [17, 18])
-async def test_an_image_that_is_there_or_has_a_new_version_is_left_and_not_gone(
-    start: Start, generation: int
-) -> None:
-    batch, _, ledger = start({"a": [ImageGone("gone")]}, a=generation)
+async def test_an_image_that_has_a_new_version_is_left_and_not_gone(start: Start) -> None:
+    batch, _, ledger = start({"a": [ImageGone("gone")]}, a=18)
     await batch.embed_all(images("a", "b"))
     assert kept(batch) == {"b"}
     assert (batch.tally.gone, batch.tally.pending) == (0, 1)
     assert sql("delete_gone_object") not in [statement for statement, _ in ledger.statements]
+
+
+async def test_an_image_that_the_model_does_not_find_though_it_is_there_is_asked_for_again(
+    start: Start,
+) -> None:
+    batch, model, _ = start({"a": [ImageGone("gone")] * 3}, a=17)
+    await batch.embed_all(images("a"))
+    assert model.asked == ["a"] * 4
+    assert kept(batch) == {"a"}
+    assert (batch.tally.gone, batch.tally.pending, batch.tally.retries) == (0, 0, 3)
 
 
 async def test_an_image_that_cannot_be_downloaded_stops_no_other(
@@ -125,7 +132,7 @@ async def test_an_image_that_cannot_be_downloaded_stops_no_other(
     async def download(*_: Any) -> bytes:
         raise StorageError("Cloud Storage failed")
 
-    monkeypatch.setattr(embedding, "download", download)
+    monkeypatch.setattr(asking, "download", download)
     batch, _, _ = start({"a": [ImageReadDeadline("Deadline")] * 2}, budget=0.05)
     await batch.embed_all(images("a", "b"))
     assert kept(batch) == {"b"}

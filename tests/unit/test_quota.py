@@ -30,7 +30,7 @@ class Server:
             self.most_in_flight = max(self.most_in_flight, self.in_flight)
             await asyncio.sleep(self.latency)
             self.in_flight -= 1
-            self.limiter.succeeded(self.latency)
+            self.limiter.answered(self.latency)
 
     async def calls(self, count: int) -> None:
         await asyncio.gather(*(self.call() for _ in range(count)))
@@ -74,7 +74,7 @@ def test_a_busy_event_loop_does_not_slow_the_pace() -> None:
 def test_the_places_in_flight_follow_pace_times_latency(latency: float, limit: int) -> None:
     async def scenario(limiter: Limiter) -> None:
         for _ in range(100):
-            limiter.succeeded(latency)
+            limiter.answered(latency)
         assert limiter.in_flight_limit == limit
 
     run(scenario)
@@ -147,13 +147,13 @@ def test_the_pace_is_won_back_evenly_and_never_exceeded() -> None:
         lowest = limiter.rate
         for second in range(1, 31):
             await asyncio.sleep(0.5)
-            limiter.succeeded(1.0)
+            limiter.answered(1.0)
             await asyncio.sleep(0.5)
-            limiter.succeeded(1.0)
+            limiter.answered(1.0)
             won = 10 * RECOVERY_PER_SECOND * second
             assert limiter.rate == pytest.approx(min(10, lowest + won))
         await asyncio.sleep(3600)
-        limiter.succeeded(1.0)
+        limiter.answered(1.0)
         assert limiter.rate == 10
 
     run(scenario)
@@ -163,7 +163,7 @@ def test_time_before_a_slowdown_wins_nothing_back() -> None:
     async def scenario(limiter: Limiter) -> None:
         await asyncio.sleep(3600)
         limiter.slow_down()
-        limiter.succeeded(1.0)
+        limiter.answered(1.0)
         assert limiter.rate == pytest.approx(10 * SLOWDOWN)
 
     run(scenario)
@@ -210,7 +210,7 @@ def test_it_knows_for_how_long_every_answer_was_a_429() -> None:
         await asyncio.sleep(3)
         limiter.slow_down()
         assert limiter.seconds_refused == pytest.approx(3)
-        limiter.succeeded(1.0)
+        limiter.answered(1.0)
         assert limiter.seconds_refused == 0
 
     run(scenario)

@@ -37,7 +37,7 @@ class Crowd:
 async def full(limiter: Limiter) -> Crowd:
     """Return a crowd that holds the four places of a fast server."""
     for _ in range(200):
-        limiter.succeeded(0.0)
+        limiter.answered(0.0)
     crowd = Crowd(limiter)
     for number in range(limiter.in_flight_limit):
         await crowd.add(number)
@@ -113,7 +113,7 @@ def test_all_waiters_enter_when_the_places_become_more() -> None:
         for number in range(4, 10):
             await crowd.add(number)
         for _ in range(200):
-            limiter.succeeded(5.0)
+            limiter.answered(5.0)
         await crowd.let_go(0)
         await asyncio.sleep(10)
         assert crowd.entered == list(range(10))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tasks.core import embedding, patience
+from tasks.core import asking, embedding, patience
 from tasks.core.embedding import BatchEmbedder
 from tasks.core.errors import (
     ArtifactError,
@@ -64,7 +64,7 @@ async def test_answers_to_calls_in_flight_are_kept_when_another_image_stops_the_
 async def test_calls_that_have_no_answer_soon_do_not_keep_a_stopped_batch(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedding, "SECONDS_TO_END_CALLS", 0.0)
+    monkeypatch.setattr(asking, "SECONDS_TO_END_CALLS", 0.0)
     batch, model, ledger = start(
         {"a": [ImageRefused("cannot decode")], "b": [TransientFailure("503")]}
     )
@@ -102,6 +102,27 @@ async def test_ten_unexplained_answers_in_a_row_stop_the_run(
     with pytest.raises(SystemicFailure, match=r"10 answers in a row.*what\?"):
         await batch.embed_all(images(*names))
     assert model.asked == names[:16]
+
+
+async def test_unexplained_answers_to_all_that_is_left_stop_nothing(start: Start) -> None:
+    # As in the run after the one that left them.
+    names = [f"{number:02d}" for number in range(30)]
+    batch, _, _ = start({name: [UnexplainedFailure("what?")] for name in names})
+    batch.run.progress.total = 30
+    await batch.embed_all(images(*names))
+    assert batch.tally.pending == 30
+
+
+async def test_refusals_begin_the_count_of_unexplained_answers_again(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding, "WORKERS", 1)
+    names = [f"{number:02d}" for number in range(30)]
+    script: dict[str, list[Exception]] = {name: [UnexplainedFailure("what?")] for name in names}
+    script |= {name: [ImageRefused("cannot decode")] for name in names[5::9]}
+    batch, _, _ = start(script)
+    await batch.embed_all(images(*names))
+    assert (batch.tally.pending, batch.tally.refused) == (27, 3)
 
 
 async def give_up(
@@ -164,6 +185,13 @@ async def test_nothing_but_429s_for_the_whole_budget_is_systemic(start: Start) -
     with pytest.raises(SystemicFailure, match="over the quota"):
         async with asyncio.timeout(30):
             await batch.embed_all(images("a"))
+
+
+async def test_a_refusal_shows_that_not_every_answer_is_a_429(start: Start) -> None:
+    batch, _, _ = start({"a": [QuotaExceeded("429"), ImageRefused("cannot decode")]})
+    await batch.embed_all(images("a"))
+    assert batch.tally.refused == 1
+    assert batch.run.limiter.seconds_refused == 0
 
 
 async def test_one_429_after_a_long_listing_is_only_deferred(start: Start) -> None:
