@@ -121,7 +121,9 @@ async def _has_ended(client: PrefectClient, shard: _Shard) -> bool:
     return state is not None and state.is_final()
 
 
-async def _look_after(run: Run, client: PrefectClient, started: list[_Shard]) -> None:
+async def _look_after(
+    run: Run, client: PrefectClient, started: list[_Shard], outage: Outage
+) -> None:
     """See who is alive and who has ended, and give up those that are neither."""
     await run.hold.take()
     await count_done(run)
@@ -135,6 +137,7 @@ async def _look_after(run: Run, client: PrefectClient, started: list[_Shard]) ->
             shard.seen_at = now
             continue
         shard.ended = await _has_ended(client, shard)
+        outage.over()
         verdict = shard.verdict(now)
         if shard.ended or verdict is None or not await give_up_shard(run, shard.number):
             continue
@@ -147,14 +150,12 @@ async def _look_patiently(
     run: Run, client: PrefectClient, started: list[_Shard], outage: Outage
 ) -> None:
     try:
-        await _look_after(run, client, started)
+        await _look_after(run, client, started, outage)
     except DatabaseUnavailable:
         _see_nobody(started)
     except HTTPError as error:
         _give_up_after_long(outage, error)
         _see_nobody(started)
-    else:
-        outage.over()
 
 
 def _see_nobody(started: list[_Shard]) -> None:

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from tasks.core.comparison import SpaceReport
 from tasks.core.errors import IndexDrifted
 from tasks.core.hnsw import OPERATOR_CLASS, ROWS_THAT_PAY
+from tasks.core.holds import index_key
+from tasks.core.locks import find_holder
 from tasks.core.postgres import Connection, Database
 from tasks.core.recall import check_recall, sample_rows
 from tasks.core.rollback import list_spaces
@@ -105,8 +107,8 @@ async def check_index(database: Database, index: str, limits: HealthLimits) -> I
         reports = await list_spaces(database, index)
         spaces = tuple([await _look_at(connection, report) for report in reports])
         shown = next(found for found in spaces if found.report.space.space_id == space.space_id)
-        holder = await connection.fetchrow(sql("select_holder"), index)
-        held_by = None if holder is None else str(holder["application_name"])
+        holder = await find_holder(connection, index_key(index))
+        held_by = None if holder is None else holder.application_name
         sources = await _find_sources(connection, space)
         left = await _count_left(connection, shown.report)
         # Another sample every day.

@@ -1,7 +1,7 @@
 """Keep an index to one run at a time, and see which shards are alive: by advisory locks.
 
-A lock is freed when its connection ends, however it ends, so nothing is left behind by a kill -9.
-A run that lost its lock has it again only if nobody else had it meanwhile.
+A lock is freed when its session ends, so nothing is left behind by a kill -9. A run that lost its
+lock has it again only if nobody else had it meanwhile.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 from tasks.core.errors import DatabaseError, DatabaseUnavailable, IndexBusy
+from tasks.core.locks import SessionLock, find_holder
 from tasks.core.postgres import Connection, Database
 from tasks.core.statements import sql
 from tasks.core.translation import translated
@@ -90,14 +91,12 @@ async def _until_lost(hold: Hold) -> DatabaseError:
 
 
 class IndexHold:
-    """Keeps an index to one run at a time, by an advisory lock that dies with its holder."""
+    """Keeps an index to one run at a time."""
 
     def __init__(self, database: Database, index: str, holder: str) -> None:
-        self._database = database
         self._index = index
-        self._holder = holder
+        self._lock = SessionLock(database, index_key(index), holder)
         self._run_id: int | None = None
-        self._connection: Connection | None = None
         # Batches that find the connection lost must not compete for the lock with each other.
         self._taking = asyncio.Lock()
 
@@ -106,52 +105,33 @@ class IndexHold:
         self._run_id = run_id
 
     async def take(self) -> None:
-        """Hold the index; where the connection was lost since, hold it again.
+        """Hold the index; where the session was lost since, hold it again.
 
         Raises:
             IndexBusy: another run holds it, or held it meanwhile.
             DatabaseUnavailable: the server cannot be reached.
         """
         async with self._taking:
-            if self._connection is None or self._connection.is_closed():
-                await self._take()
-
-    async def take_shard(self, run_id: int, shard: int) -> bool:
-        """Keep a shard that seems dead from coming back, as long as the index is held.
-
-        Returns:
-            False where it is alive after all.
-        """
-        await self.take()
-        async with self._taking:
-            with translated():
-                taken: bool = await self._held().fetchval(sql("hold_shard"), run_id, shard)
-        return taken
-
-    def _held(self) -> Connection:
-        return self._connection
-
-    async def _take(self) -> None:
-        with translated():
-            connection = await self._database.connect(self._holder)
+            if await self._lock.answers():
+                return
+            holder = await self._lock.take()
+            if holder is not None:
+                raise IndexBusy(
+                    f"Index {self._index!r} is held by another run ({holder}). Nothing was done."
+                    " Wait for it to end, or cancel it."
+                )
             try:
-                await self._lock(connection)
+                await self._refuse_if_another_ran()
             except BaseException:
-                connection.terminate()
+                await self._lock.release()
                 raise
-        self._connection = connection
 
-    async def _lock(self, connection: Connection) -> None:
-        if not await connection.fetchval(sql("hold_index"), self._index):
-            row = await connection.fetchrow(sql("select_holder"), self._index)
-            holder = (
-                f"{row['application_name']} since {row['backend_start']:%H:%M:%S}" if row else "?"
-            )
-            raise IndexBusy(
-                f"Index {self._index!r} is held by another run ({holder}). Nothing was done. Wait"
-                " for it to end, or cancel it."
-            )
-        if self._run_id and await connection.fetchrow(sql("select_run"), self._run_id) is None:
+    async def _refuse_if_another_ran(self) -> None:
+        if self._run_id is None:
+            return
+        with translated():
+            row = await self._lock.connection.fetchrow(sql("select_run"), self._run_id)
+        if row is None:
             raise IndexBusy(
                 f"Run {self._run_id} lost its connection, and another run had index"
                 f" {self._index!r} meanwhile: what this one planned does not hold any more. What"
@@ -160,71 +140,63 @@ class IndexHold:
 
     async def release(self) -> None:
         """Let others have the index."""
-        if self._connection is not None and not self._connection.is_closed():
-            # A server that died unnoticed has let go of the lock; the run's own error counts.
-            with suppress(OSError):
-                await self._connection.close(timeout=5)
+        await self._lock.release()
 
 
 class ShardHold:
-    """Shows that a shard is alive, by an advisory lock; and that the run it works for still is."""
+    """Shows that a shard is alive; and sees that the run it works for still is, and wants it."""
 
     def __init__(self, database: Database, index: str, run_id: int, shard: int) -> None:
-        self._database = database
         self._index = index
         self._run_id = run_id
         self._shard = shard
-        self._connection: Connection | None = None
+        name = f"birdwalk run {run_id} shard {shard}"
+        self._lock = SessionLock(database, shard_key(run_id, shard), name)
         self._taking = asyncio.Lock()
 
     async def take(self) -> None:
         """Be seen alive, for a run that is alive.
 
         Raises:
-            IndexBusy: the run does not hold its index any more, or the shard works already.
+            IndexBusy: the run does not hold its index any more, or does this shard's batches
+                itself, or another process does.
             DatabaseUnavailable: the server cannot be reached.
         """
         async with self._taking:
+            if not await self._lock.answers() and await self._lock.take() is not None:
+                raise IndexBusy(f"Shard {self._shard} of run {self._run_id} works already.")
             with translated():
-                if self._connection is None or self._connection.is_closed():
-                    self._connection = await self._lock()
-                if not await self._run_is_alive(self._connection):
-                    raise IndexBusy(
-                        f"Run {self._run_id} does not hold index {self._index!r} any more: its flow"
-                        " ended or died. What was embedded is kept; its next run goes on from"
-                        " there."
-                    )
+                await self._refuse_if_not_wanted(self._lock.connection)
 
-    async def _lock(self) -> Connection:
-        name = f"birdwalk run {self._run_id} shard {self._shard}"
-        connection = await self._database.connect(name)
-        try:
-            taken = await connection.fetchval(sql("hold_shard"), self._run_id, self._shard)
-        except BaseException:
-            connection.terminate()
-            raise
-        if not taken:
-            await connection.close()
-            raise IndexBusy(
-                f"Shard {self._shard} of run {self._run_id} works already, or was given up by its"
-                " run, which does its batches."
-            )
-        return connection
-
-    async def _run_is_alive(self, connection: Connection) -> bool:
+    async def _refuse_if_not_wanted(self, connection: Connection) -> None:
         deadline = time.monotonic() + SECONDS_TO_COME_BACK
-        # The holder may be a later run: that one has declared this run dead.
-        while await connection.fetchrow(sql("select_run"), self._run_id) is not None:
-            if await connection.fetchrow(sql("select_holder"), self._index) is not None:
-                return True
+        while (row := await connection.fetchrow(sql("select_run"), self._run_id)) is not None:
+            if self._shard in row["given_up"]:
+                raise IndexBusy(
+                    f"Shard {self._shard} of run {self._run_id} was out of sight and was given up"
+                    " by its run, which does its batches."
+                )
+            # The holder may be a later run: that one has declared this run dead.
+            if await find_holder(connection, index_key(self._index)) is not None:
+                return
             if time.monotonic() > deadline:
-                return False
+                break
             await asyncio.sleep(SECONDS_TO_COME_BACK / 10)
-        return False
+        raise IndexBusy(
+            f"Run {self._run_id} does not hold index {self._index!r} any more: its flow ended or"
+            " died. What was embedded is kept; its next run goes on from there."
+        )
 
     async def release(self) -> None:
         """Be seen no more."""
-        if self._connection is not None and not self._connection.is_closed():
-            # A server that died unnoticed has let go of the lock; the run's own error counts.
-            with suppress(OSError):
-                await self._connection.close(timeout=5)
+        await self._lock.release()
+
+
+def index_key(index: str) -> str:
+    """Return what a run on an index locks."""
+    return f"birdwalk index {index}"
+
+
+def shard_key(run_id: int, shard: int) -> str:
+    """Return what a shard of a run locks."""
+    return f"birdwalk run {run_id} shard {shard}"

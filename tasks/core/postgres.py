@@ -25,6 +25,7 @@ OLDEST_PGVECTOR = (0, 8, 0)
 SCHEMA_STATEMENTS = (
     "create_schema",
     "create_runs",
+    "create_runs_given_up",
     "create_spaces",
     "create_spaces_one_active",
     "create_spaces_measurement",

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 from tasks.core.errors import DatabaseError, InvalidInput
-from tasks.core.holds import IndexHold
+from tasks.core.holds import IndexHold, shard_key
 from tasks.core.ledger import Tally, count_sent, count_unfinished, read_sent
 from tasks.core.run import Run
 from tasks.core.statements import sql
@@ -86,9 +86,10 @@ async def _count(run: Run, *, last: bool = False) -> None:
 
 async def live_shards(run: Run, shards: int) -> frozenset[int]:
     """Return the shards whose process is alive."""
+    keys = [shard_key(run.run_id, shard) for shard in range(shards)]
     async with run.database.connection() as connection:
-        rows = await connection.fetch(sql("select_live_shards"), run.run_id, shards)
-    return frozenset(row["shard"] for row in rows)
+        rows = await connection.fetch(sql("select_held"), keys)
+    return frozenset(row["place"] for row in rows)
 
 
 async def give_up_shard(run: Run, shard: int) -> bool:
@@ -99,10 +100,16 @@ async def give_up_shard(run: Run, shard: int) -> bool:
 
     Raises:
         InvalidInput: the run is itself a shard's.
+        IndexBusy: the run lost its index to another.
     """
     if not isinstance(run.hold, IndexHold):
         raise InvalidInput("Only the process that holds the index may give up its shards.")
-    return await run.hold.take_shard(run.run_id, shard)
+    await run.hold.take()
+    async with run.database.transaction() as connection:
+        dead = await connection.fetchval(sql("lock_dead_shard"), shard_key(run.run_id, shard))
+        if dead:
+            await connection.execute(sql("give_up_shard"), run.run_id, shard)
+    return bool(dead)
 
 
 async def _finished(run: Run) -> frozenset[int]:

@@ -20,7 +20,7 @@ from tasks.core.shards import (
     unfinished_batches,
 )
 from tests.support.buckets import LocalBucket
-from tests.support.databases import fetch, fetchval
+from tests.support.databases import fetch, fetchval, fresh_database, secret
 from tests.support.model_server import ModelServer
 from tests.support.sync import finish, options, prepare
 from tests.support.waiting import until
@@ -145,6 +145,7 @@ async def test_no_shard_joins_a_run_that_is_over_or_never_was(
                 pass
 
 
+@pytest.mark.usefixtures("unwatched")
 async def test_a_shard_that_was_given_up_cannot_come_back(
     run: Run, bucket: LocalBucket, settings: Settings, url: str
 ) -> None:
@@ -163,6 +164,37 @@ async def test_a_shard_that_was_given_up_cannot_come_back(
         await be_given_up()
     left = await unfinished_batches(run, made)
     assert [batch.number for batch in left] == [2]
+
+
+@pytest.mark.usefixtures("unwatched")
+async def test_a_shard_that_was_given_up_cannot_come_back_where_its_run_was_cut_off_too(
+    run: Run, bucket: LocalBucket, settings: Settings, url: str
+) -> None:
+    bucket.put_pictures(20)
+    made = await prepare(run)
+
+    async def be_given_up() -> None:
+        async with attach_run(run.run_id, 0, 1, settings) as shard:
+            assert await fetchval(url, CUT, "%shard 0") == 1
+            assert await give_up_shard(run, 0)
+            assert await fetchval(url, CUT, "birdwalk test") == 1
+            await do(shard, 1)
+
+    with pytest.raises(IndexBusy, match="was given up by its run"):
+        await be_given_up()
+    assert await unfinished_batches(run, made) == made.batches
+
+
+async def test_a_shard_is_alive_in_its_own_database_alone(
+    run: Run, bucket: LocalBucket, settings: Settings, database_server: str
+) -> None:
+    async with fresh_database(database_server) as other:
+        elsewhere = settings.model_copy(update={"database_url": secret(other)})
+        async with open_run(options(bucket.name), elsewhere, "test") as twin:
+            assert twin.run_id == run.run_id
+            async with attach_run(twin.run_id, 1, 2, elsewhere):
+                assert await live_shards(twin, 2) == {1}
+                assert await live_shards(run, 2) == frozenset()
 
 
 async def test_a_shard_gives_up_no_shard(run: Run, bucket: LocalBucket, settings: Settings) -> None:

@@ -5,6 +5,7 @@ The server is a transport that breaks at will below Prefect's own client.
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterator
 from uuid import UUID, uuid4
 
@@ -41,6 +42,7 @@ class BreakableServer:
         self.asked = 0
         self.registered = True
         self.loses_answers = 0
+        self.fails_to_record = 0
         self.refuses = 0
         self.keys: dict[str, UUID] = {}
         self.states: dict[UUID, State[None]] = {}
@@ -60,11 +62,7 @@ class BreakableServer:
         if path.endswith("/create_flow_run"):
             return self._create(request)
         flow_run = UUID(path.split("/")[2])
-        if path.endswith("/set_state"):
-            self.states[flow_run] = Completed(name="Ended")
-            accepted = {"status": "ACCEPT", "details": {"type": "accept_details"}, "state": None}
-            return httpx.Response(201, json=accepted)
-        return self._shown(flow_run)
+        return self._record(flow_run) if path.endswith("/set_state") else self._shown(flow_run)
 
     async def has_started_all(self) -> bool:
         return len(self.states) == SHARDS
@@ -85,6 +83,14 @@ class BreakableServer:
             raise httpx.ReadError("Connection reset by peer")
         return self._shown(flow_run)
 
+    def _record(self, flow_run: UUID) -> httpx.Response:
+        if self.fails_to_record:
+            self.fails_to_record -= 1
+            return httpx.Response(500)
+        self.states[flow_run] = Completed(name="Ended")
+        accepted = {"status": "ACCEPT", "details": {"type": "accept_details"}, "state": None}
+        return httpx.Response(201, json=accepted)
+
     def _shown(self, flow_run: UUID) -> httpx.Response:
         shown = FlowRun(id=flow_run, flow_id=uuid4(), state=self.states[flow_run])
         return httpx.Response(200, json=shown.model_dump(mode="json"))
@@ -102,10 +108,26 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[BreakableServer]:
     monkeypatch.setattr(shards, "get_client", client)
     monkeypatch.setattr(shards, "get_run_logger", lambda: logging.getLogger("outage"))
     monkeypatch.setattr(shards, "SECONDS_BETWEEN_LOOKS", 0.05)
-    monkeypatch.setattr(shards, "SECONDS_TO_BE_DEAD", 1.0)
-    monkeypatch.setattr(shards, "SECONDS_TO_START", 1.0)
     with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
         yield server
+
+
+class Clock:
+    """The time by which shards are given up: it passes when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = time.monotonic()
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of the process that looks after the shards."""
+    clock = Clock()
+    monkeypatch.setattr(shards, "time", clock)
+    return clock
 
 
 @pytest.fixture
@@ -133,7 +155,7 @@ async def test_shards_outlive_an_outage_of_prefect_and_nobody_is_given_up(
     made: SyncPlan,
     settings: Settings,
     server: BreakableServer,
-    monkeypatch: pytest.MonkeyPatch,
+    clock: Clock,
     caplog: pytest.LogCaptureFixture,
     *,
     worked: bool,
@@ -144,13 +166,14 @@ async def test_shards_outlive_an_outage_of_prefect_and_nobody_is_given_up(
     server.asked, server.away = 0, True
     if worked:
         await work(run, settings, made)
-    await until(lambda: server.was_asked(30))
+    await until(lambda: server.was_asked(5))
+    clock.now += shards.SECONDS_TO_START + shards.SECONDS_TO_BE_DEAD
+    await until(lambda: server.was_asked(5))
     server.away = False
     # Their ends, or their workers, come a moment later than the server.
     await until(lambda: server.was_asked(5))
     assert {state.name for state in server.states.values()} == {"Pending"}
     assert not running.done()
-    monkeypatch.setattr(shards, "SECONDS_TO_START", 600.0)
     if not worked:
         await work(run, settings, made)
     server.states = dict.fromkeys(server.states, Completed())
@@ -196,6 +219,27 @@ async def test_a_shard_that_lives_is_waited_for_whatever_prefect_calls_it(
         await asyncio.sleep(0.5)
         assert not running.done()
     await running
+
+
+async def test_a_shard_that_died_is_given_up_though_prefect_fails_to_record_it(
+    run: Run, made: SyncPlan, server: BreakableServer, clock: Clock
+) -> None:
+    server.fails_to_record = 2
+    running = asyncio.create_task(embed_in_shards(run, made, SHARDS))
+    await until(server.has_started_all)
+    server.asked = 0
+    await until(lambda: server.was_asked(4))
+
+    async def ends() -> bool:
+        # No worker takes them.
+        clock.now += shards.SECONDS_TO_START
+        return running.done()
+
+    await until(ends)
+    await running
+    assert server.fails_to_record == 0
+    assert {state.name for state in server.states.values()} == {"Ended"}
+    assert await unfinished_batches(run, made) == made.batches
 
 
 async def test_shards_that_nobody_registered_are_told_how_to_be(

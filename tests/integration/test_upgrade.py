@@ -14,6 +14,7 @@ from tests.support.sync import sync
 EARLIER = """
 ALTER TABLE birdwalk.pending DROP COLUMN error;
 ALTER TABLE birdwalk.batches DROP COLUMN durable;
+ALTER TABLE birdwalk.runs DROP COLUMN given_up;
 DROP INDEX birdwalk.pending_twins;
 DROP INDEX birdwalk.spaces_one_active;
 """

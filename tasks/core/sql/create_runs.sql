@@ -27,5 +27,6 @@ CREATE TABLE IF NOT EXISTS birdwalk.runs (
     price_usd numeric NOT NULL DEFAULT 0,
     verdict text NOT NULL DEFAULT 'running'
         CHECK (verdict IN ('running', 'completed', 'failed', 'cancelled')),
-    message text NOT NULL DEFAULT ''
+    message text NOT NULL DEFAULT '',
+    given_up integer[] NOT NULL DEFAULT '{}'
 )

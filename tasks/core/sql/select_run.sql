@@ -1,2 +1,2 @@
--- A run that is under way: what it was asked, and where its files are.
-SELECT run_key, options FROM birdwalk.runs WHERE run_id = $1 AND verdict = 'running'
+-- A run that is under way: what it was asked, where its files are, the shards it has given up.
+SELECT run_key, options, given_up FROM birdwalk.runs WHERE run_id = $1 AND verdict = 'running'
