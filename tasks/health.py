@@ -7,10 +7,10 @@ from tasks.core import health, healthreport
 from tasks.core.health import HealthLimits
 from tasks.core.postgres import open_database
 from tasks.core.settings import get_settings
-from tasks.retrying import DURABLE
+from tasks.retrying import BRIEF
 
 
-@task(task_run_name="check {index}", **DURABLE)
+@task(task_run_name="check {index}", **BRIEF)
 async def check_health(index: str, limits: HealthLimits) -> str:
     """Show how an index is, in a sentence and on a page; fail where it has drifted."""
     async with open_database(get_settings()) as database:

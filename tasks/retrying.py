@@ -11,10 +11,14 @@ from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
 
 from tasks.core.errors import BirdwalkError, DatabaseUnavailable
+from tasks.core.outages import PAUSES_WITHOUT_DATABASE
 from tasks.logs import shorten_our_errors, show_details
 
+UNKNOWN_ERRORS_RETRIED = 3
+"""What nobody foresaw is more often a mistake of ours than a fault that passes."""
 
-async def is_worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+
+async def is_worth_retrying(_task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     """Return whether another attempt may end differently."""
     try:
         await state.result()
@@ -23,7 +27,7 @@ async def is_worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[A
     except BirdwalkError:
         return False
     except Exception:  # noqa: BLE001 - the question is what kind it is; Prefect still raises it
-        return True
+        return run.run_count <= UNKNOWN_ERRORS_RETRIED
     return False
 
 
@@ -42,8 +46,16 @@ class TaskOptions(TypedDict):
 
 DURABLE = TaskOptions(
     cache_policy=NO_CACHE,
+    retries=len(PAUSES_WITHOUT_DATABASE),
+    retry_delay_seconds=list(PAUSES_WITHOUT_DATABASE),
+    retry_condition_fn=is_worth_retrying,
+)
+"""For the steps of a run, which outlasts a restart of the database."""
+
+BRIEF = TaskOptions(
+    cache_policy=NO_CACHE,
     retries=3,
-    # Long enough in all for a database to restart.
     retry_delay_seconds=[1, 5, 15],
     retry_condition_fn=is_worth_retrying,
 )
+"""For what somebody waits for in front of a screen."""

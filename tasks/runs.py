@@ -25,7 +25,7 @@ from tasks.core.options import SyncOptions
 from tasks.core.progress import progress_sentence
 from tasks.core.run import Run
 from tasks.core.settings import get_settings
-from tasks.core.summary import summarise, summary_markdown
+from tasks.core.summary import summarise_now, summary_markdown
 
 SECONDS_BETWEEN_REPORTS = 2.0
 
@@ -132,7 +132,7 @@ def _say_not_written(what: str, error: Exception) -> None:
 
 async def _write_summary(run: Run, verdict: str) -> None:
     try:
-        text = summary_markdown(await summarise(run), verdict)
+        text = summary_markdown(await summarise_now(run), verdict)
     except BirdwalkError as error:
         text = f"# Run {run.run_id}: {verdict}\n\nIts counts could not be read: {error}\n"
     try:

@@ -14,7 +14,7 @@ from tasks.core.questions import Question
 from tasks.core.searcher import open_searcher
 from tasks.core.settings import get_settings
 from tasks.core.similar import Answer
-from tasks.retrying import DURABLE
+from tasks.retrying import BRIEF
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class DuplicatesReport:
     csv: Path
 
 
-@task(task_run_name="ask {index}", **DURABLE)
+@task(task_run_name="ask {index}", **BRIEF)
 async def ask_index(index: str, question: Question) -> tuple[Answer, Path]:
     """Find the images nearest to a question, and show them; return where the picture is too."""
     answer, picture = await similarreport.answer_with_picture(get_settings(), index, question)
@@ -41,7 +41,7 @@ async def ask_index(index: str, question: Question) -> tuple[Answer, Path]:
     return answer, picture
 
 
-@task(task_run_name="find duplicates in {index}", **DURABLE)
+@task(task_run_name="find duplicates in {index}", **BRIEF)
 async def search_duplicates(index: str, distance: float, prefix: str) -> DuplicatesReport:
     """Find the groups of images that are almost the same, and show the largest."""
     settings = get_settings()

@@ -7,10 +7,10 @@ from tasks.core import rollback, spacesreport
 from tasks.core.comparison import SpaceReport
 from tasks.core.postgres import open_database
 from tasks.core.settings import get_settings
-from tasks.retrying import DURABLE
+from tasks.retrying import BRIEF
 
 
-@task(task_run_name="list spaces of {index}", **DURABLE)
+@task(task_run_name="list spaces of {index}", **BRIEF)
 async def list_spaces(index: str) -> tuple[SpaceReport, ...]:
     """Show the spaces of an index, and how each compares with the last listing."""
     async with open_database(get_settings()) as database:
@@ -23,14 +23,14 @@ async def list_spaces(index: str) -> tuple[SpaceReport, ...]:
     return reports
 
 
-@task(task_run_name="switch {index}", **DURABLE)
+@task(task_run_name="switch {index}", **BRIEF)
 async def switch_space(index: str, space: int | None, max_incomplete: float) -> SpaceReport:
     """Point the index's view at another of its spaces."""
     async with open_database(get_settings()) as database:
         return await rollback.switch_space(database, index, space, max_incomplete)
 
 
-@task(task_run_name="drop space {space} of {index}", **DURABLE)
+@task(task_run_name="drop space {space} of {index}", **BRIEF)
 async def drop_space(index: str, space: int) -> SpaceReport:
     """Delete a space that is not shown."""
     settings = get_settings()

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from tasks.core.errors import DatabaseError, DatabaseUnavailable, IndexBusy
 from tasks.core.locks import SessionLock, find_holder
+from tasks.core.outages import SECONDS_WITHOUT_DATABASE
 from tasks.core.postgres import Connection, Database
 from tasks.core.statements import sql
 from tasks.core.translation import translated
@@ -21,9 +22,6 @@ SECONDS_BETWEEN_BEATS = 2.0
 
 SECONDS_TO_COME_BACK = 4.0
 """How long an index may be held by nobody before its run is dead: a lost lock is taken again."""
-
-SECONDS_WITHOUT_DATABASE = 120.0
-"""How long Postgres may be away before a kept hold is lost: it may be restarting."""
 
 
 class Hold(Protocol):

@@ -9,6 +9,7 @@ from dataclasses import replace
 from tasks.core.errors import DatabaseError, InvalidInput
 from tasks.core.holds import IndexHold, shard_key
 from tasks.core.ledger import Tally, count_sent, count_unfinished, read_sent
+from tasks.core.outages import outlasting
 from tasks.core.run import Run
 from tasks.core.statements import sql
 from tasks.core.types import Batch, SyncPlan, cut_batches
@@ -21,6 +22,7 @@ SECONDS_BETWEEN_COUNTS = 5.0
 SECONDS_TO_COUNT = 5.0
 
 
+@outlasting
 async def unfinished_batches(run: Run, plan: SyncPlan) -> tuple[Batch, ...]:
     """Return the batches of the plan that are not durable yet.
 
@@ -36,6 +38,7 @@ async def unfinished_batches(run: Run, plan: SyncPlan) -> tuple[Batch, ...]:
     return tuple(batch for batch in plan.batches if batch.number not in finished)
 
 
+@outlasting
 async def batches_of_shard(
     run: Run, shard: int, shards: int, images: int, batch_size: int
 ) -> tuple[Batch, ...]:

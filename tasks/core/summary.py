@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 
 from tasks.core.ledger import Tally, read_sent
 from tasks.core.markdown import code
+from tasks.core.outages import outlasting
 from tasks.core.postgres import Connection
 from tasks.core.run import Run
 from tasks.core.statements import sql
@@ -55,8 +56,12 @@ class RunSummary:
         return self.plan.images(kind) if self.plan else 0
 
 
-async def summarise(run: Run) -> RunSummary:
-    """Return the summary of an open run, as far as it came."""
+async def summarise_now(run: Run) -> RunSummary:
+    """Return the summary of an open run, as far as it came.
+
+    Raises:
+        DatabaseUnavailable: Postgres is away.
+    """
     async with run.database.connection() as connection:
         totals = await _read_totals(connection, run)
         changes = await connection.fetchrow(sql("select_run_changes"), run.run_id)
@@ -74,6 +79,12 @@ async def summarise(run: Run) -> RunSummary:
         images_per_second=totals.answers / embedding if embedding and totals.answers else None,
         seconds=seconds,
     )
+
+
+@outlasting
+async def summarise(run: Run) -> RunSummary:
+    """As summarise_now, but wait for a Postgres that is away for a while."""
+    return await summarise_now(run)
 
 
 async def _read_totals(connection: Connection, run: Run) -> RunTotals:

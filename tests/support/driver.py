@@ -16,6 +16,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -117,12 +118,13 @@ def _patient(task: Task[..., Any]) -> Callable[..., Awaitable[Any]]:
 
     @functools.wraps(task.fn)
     async def attempt(*arguments: Any, **named: Any) -> Any:
-        for delay in delays[: task.retries]:
+        for count, delay in enumerate(delays[: task.retries], 1):
             try:
                 return await task.fn(*arguments, **named)
             except Exception as error:
                 failed: State[Any] = State(type=StateType.FAILED, data=error)
-                if not await worth_it(task, None, failed):  # type: ignore[arg-type, misc]  # as ours
+                run = SimpleNamespace(run_count=count)
+                if not await worth_it(task, run, failed):  # type: ignore[arg-type, misc]  # as ours
                     raise
                 logging.getLogger(__name__).warning("%s failed: %s", task.name, error)
             await asyncio.sleep(delay * HASTE)
