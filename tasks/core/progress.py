@@ -17,18 +17,21 @@ async def count_done(run: Run) -> None:
 
 
 def progress_sentence(run: Run) -> str:
-    """Return one line: images done and left, pace, share of the quota, 429s, price, time left."""
+    """Return one line: images done and left, pace, share of the quota, 429s, price, time left.
+
+    The pace is that of the last minute; once all is done, that of the whole.
+    """
     if run.plan is None:
         return "Listing the bucket and planning."
     progress = run.progress
     left = progress.total - progress.done
     if progress.total == 0:
         return "Nothing has to be embedded."
-    _, planned = run.spans["plan_sync"]
-    # Embedding ends before the run does: its own span, while there is one that has ended.
-    _, now = run.spans.get("embed_batches", (planned, 0.0))
-    seconds = max((now if left == 0 and now else time.monotonic()) - planned, 1e-9)
-    pace = progress.answers / seconds
+    progress.pace.note(time.monotonic(), progress.answers)
+    pace = progress.pace.per_second
+    # Embedding ends before the run does.
+    if left == 0 and (span := run.spans.get("embed_batches")):
+        pace = progress.answers / max(span[1] - span[0], 1e-9)
     quota = 60 * pace / run.options.requests_per_minute
     return (
         f"{progress.done:,} of {count(progress.total, 'image')}, {left:,} left;"

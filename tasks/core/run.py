@@ -19,6 +19,7 @@ from tasks.core.holds import Hold
 from tasks.core.ledger import Tally
 from tasks.core.models import EmbeddingModel, find_model
 from tasks.core.options import SyncOptions
+from tasks.core.pace import Pace
 from tasks.core.postgres import Database
 from tasks.core.preprocessing import PictureSource
 from tasks.core.quota import Limiter
@@ -46,6 +47,7 @@ class Progress:
     under_way: int = 0
     unexplained_in_a_row: int = 0
     given_up_in_a_row: int = 0
+    pace: Pace = field(default_factory=Pace)
 
     def count(self, batch: int) -> None:
         """Count one image of a batch as finished."""
