@@ -24,7 +24,7 @@ psql: .venv/.installed-local ## ask the local stack's database; Q="SELECT ..." a
 	@$(RUN) deployments.local psql $${Q:+-c "$$Q"}
 
 test: .venv/.installed-dev ## run all tests
-	@$(RUN) pytest -n 2 --dist loadgroup
+	@$(RUN) pytest -n 2
 
 lint: .venv/.installed-dev ## check style, types and the direction of imports
 	@$(RUN) ruff check . && $(RUN) ruff format --check .

@@ -6,8 +6,10 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from deployments.local.stack import Stack, StackOptions, running
 from tasks.core.settings import Settings
@@ -16,20 +18,33 @@ from tests.support.databases import fresh_database, make_template, settings_for
 from tests.support.model_server import ModelServer
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each of two processes (`make test`) its half, with servers of its own.
+class Halves(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
+    """Gives each of two processes (`make test`) its half of the tests, with servers of its own.
 
     The acceptance tests take about as long as all others, and wait for most of it.
     """
-    for item in items:
-        group = "acceptance" if "acceptance" in item.path.parts else "steps"
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _half_of(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Halves:
+    """Let the tests be shared among processes by halves."""
+    return Halves(config, log)
+
+
+def _half_of(nodeid: str) -> str:
+    return "acceptance" if nodeid.startswith("tests/acceptance/") else "steps"
 
 
 def _some_test_uses(request: pytest.FixtureRequest, fixture: str) -> bool:
-    items = request.session.items
-    return any(fixture in item.fixturenames for item in items if isinstance(item, pytest.Function))
+    """Tell whether a test of this process needs a fixture."""
+    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        ours = _half_of(os.environ["PYTEST_CURRENT_TEST"])
+        items = [item for item in items if _half_of(item.nodeid) == ours]
+    return any(fixture in item.fixturenames for item in items)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from typing import Any
 from deployments.local.vertex_options import ModelServerOptions
 from deployments.local.vertex_statistics import configure
 from flows.check_index import check_index
+from flows.drop_space import drop_space
 from flows.embed_images import embed_images
 from flows.find_duplicates import find_duplicates
 from flows.find_similar import find_similar
@@ -23,7 +24,7 @@ from tasks.core.settings import get_settings
 
 FLOWS: dict[str, Any] = {
     flow.fn.__name__: flow
-    for flow in (check_index, embed_images, find_duplicates, find_similar, rollback)
+    for flow in (check_index, drop_space, embed_images, find_duplicates, find_similar, rollback)
 }
 
 

@@ -28,8 +28,9 @@ NOWHERE = "postgresql://birdwalk@127.0.0.1:9/birdwalk"
 
 @dataclass(frozen=True, slots=True)
 class ShownRuns:
-    """The runs: those that made the artifact of a key, and those that failed, by the reason."""
+    """The runs: all by their steps, those that made the artifact of a key, those that failed."""
 
+    by_step: Mapping[str, FlowRun]
     by_key: Mapping[str, FlowRun]
     failed: Mapping[str, FlowRun]
 
@@ -51,6 +52,8 @@ async def make_shown_runs(
         "another space": sync(dimension=256, crop="subject") | {"model": {"instant": True}},
         "index-health": {"flow": "check_index"},
         "spaces": {"flow": "rollback"},
+        "planned": sync(index="another", plan_only=True),
+        "dropped": {"flow": "drop_space", "parameters": {"space": 2}},
         "BucketNotFound": sync(bucket="no-such-bucket", index="another"),
         "GuardStopped": sync(index="another", max_price=0.001),
         "TooManyRefusals": sync(max_refusals=0.01),
@@ -66,6 +69,7 @@ async def make_shown_runs(
     of_sync = ("plan", "progress", "refusals", "run-summary", "gate")
     others = ("similar-images", "duplicates", "index-health", "spaces", "pending")
     return ShownRuns(
+        by_step=runs,
         by_key={**dict.fromkeys(of_sync, runs["sync"]), **{key: runs[key] for key in others}},
         failed={name: run for name, run in runs.items() if name[0].isupper()},
     )
