@@ -3,6 +3,8 @@
 from typing import Annotated
 
 from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 from pydantic import Field
 
 from flows.command_line import run_flow_from_command_line
@@ -21,7 +23,7 @@ async def drop_space(
     *,
     space: Annotated[int, Field(ge=1)],
     index: Annotated[str, Field(min_length=1, max_length=63)] = "image_embeddings",
-) -> SpaceReport:
+) -> State[SpaceReport]:
     """Delete a space with its vectors; what the index shows is refused.
 
     Args:
@@ -30,11 +32,12 @@ async def drop_space(
     """
     dropped = await drop_one_space(index, space)
     await list_spaces(index)
-    return dropped
+    return Completed(message=_sentence(dropped), data=dropped)
+
+
+def _sentence(report: SpaceReport) -> str:
+    return f"Dropped {report.space.table}: {count(report.rows, 'row')}."
 
 
 if __name__ == "__main__":
-    run_flow_from_command_line(
-        drop_space,
-        lambda report: print(f"Dropped {report.space.table}: {count(report.rows, 'row')}."),
-    )
+    run_flow_from_command_line(drop_space, lambda report: print(_sentence(report)))

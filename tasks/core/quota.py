@@ -20,6 +20,9 @@ RECOVERY_PER_SECOND = 0.005
 CATCH_UP_SECONDS = 0.05
 """How far behind its schedule a limiter may catch up: covers a busy event loop, not a burst."""
 
+MISSED_SECONDS = 0.5
+"""How late a call may take its turn: those of a longer stall must not all be taken at its end."""
+
 MOST_IN_FLIGHT = 256
 
 
@@ -92,11 +95,13 @@ class Limiter:
         self._may_enter.notify(self.in_flight_limit - self._in_flight)
 
     async def _wait_for_turn(self) -> None:
-        start = float("-inf")
+        start, missed = float("-inf"), False
         # The server may ask for quiet while a call waits.
-        while start < self._quiet_until:
+        while start < self._quiet_until or missed:
             start = self._reserve()
             await asyncio.sleep(start - self._clock())
+            # Once: a loop that is always that late must get on all the same.
+            missed = not missed and self._clock() - start > MISSED_SECONDS
 
     def _reserve(self) -> float:
         """Take the next place in the schedule; return when it comes, by the clock."""

@@ -45,3 +45,10 @@ def run(scenario: Callable[[Limiter], Coroutine[Any, Any, None]], pace: float = 
 
 def now() -> float:
     return asyncio.get_running_loop().time()
+
+
+def stall(seconds: float) -> None:
+    """Let time pass in which nothing runs."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    loop.virtual.now += seconds

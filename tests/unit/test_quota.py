@@ -10,7 +10,7 @@ from tasks.core.quota import (
     SLOWDOWN,
     Limiter,
 )
-from tests.support.virtual_time import now, run
+from tests.support.virtual_time import now, run, stall
 
 
 class Server:
@@ -54,6 +54,24 @@ def test_idling_saves_up_no_burst() -> None:
         await server.calls(30)
         for number, start in enumerate(server.starts):
             assert start >= idle_until + number * 0.1 - CATCH_UP_SECONDS - 1e-9
+
+    run(scenario)
+
+
+def test_a_stall_is_followed_by_no_burst() -> None:
+    async def scenario(limiter: Limiter) -> None:
+        server = Server(limiter)
+        calling = asyncio.create_task(server.calls(60))
+        await asyncio.sleep(1.05)
+        before = len(server.starts)
+        # The machine sleeps for three seconds, in which thirty turns were due.
+        stall(3.0)
+        begin = now()
+        await calling
+        after = server.starts[before:]
+        for number, start in enumerate(after):
+            assert start >= begin + (number - 1) * 0.1 - CATCH_UP_SECONDS - 1e-9
+        assert after[-1] <= begin + len(after) * 0.1 + 3.0
 
     run(scenario)
 
