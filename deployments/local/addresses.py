@@ -26,6 +26,7 @@ class StackOptions:
         bucket: the bucket's name.
         model: how the model server behaves.
         prefect: whether to start the Prefect server.
+        schedules: whether deployments run by their schedules.
         worker: whether to register the deployments and start a worker; needs `prefect`.
         gallery: whether to start the page over the indexes.
     """
@@ -35,6 +36,7 @@ class StackOptions:
     bucket: str = "birdwalk"
     model: ModelServerOptions = field(default_factory=ModelServerOptions)
     prefect: bool = True
+    schedules: bool = True
     worker: bool = False
     gallery: bool = False
 

@@ -57,8 +57,9 @@ def become(options: argparse.Namespace, leash: int) -> NoReturn:
             os.setgroups([gid])
             os.setgid(gid)
             os.setuid(uid)
-        for number in END_SIGNALS:  # the leash's own way with them would lose one that comes now
+        for number in END_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
         if LINUX:  # after setuid, which clears it
             prctl(PR_SET_PDEATHSIG, options.signal)
             if os.getppid() != leash:
@@ -168,9 +169,12 @@ def main() -> int:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
 
     leash = os.getpid()
+    # Until the program has its own way with them: the leash's, which it inherits, would lose one.
+    signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
     pid = os.fork()
     if pid == 0:
         become(options, leash)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.setpgid(pid, pid)  # both sides do it, so that neither can come too late
     child = Child(pid)

@@ -41,7 +41,7 @@ def sqlalchemy_url(home: PostgresHome, port: int) -> str:
     return f"postgresql+asyncpg://postgres@/{DATABASE}?host={host}&port={port}"
 
 
-def program(*, port: int, home: Path, database: str, log: Path) -> Program:
+def program(*, port: int, home: Path, database: str, log: Path, schedules: bool = True) -> Program:
     """Return the server.
 
     Args:
@@ -49,6 +49,7 @@ def program(*, port: int, home: Path, database: str, log: Path) -> Program:
         home: PREFECT_HOME, where it keeps its files.
         database: SQLAlchemy address; see `sqlalchemy_url`.
         log: file that receives its output.
+        schedules: whether deployments run by their schedules.
     """
 
     async def ready() -> bool:
@@ -71,6 +72,7 @@ def program(*, port: int, home: Path, database: str, log: Path) -> Program:
             # A restart would forget who holds the deployments' slots, were they kept in memory: it
             # would end the runs that do, and never free the slots of dead ones.
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASE_STORAGE,
+            "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": str(schedules).lower(),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
         },

@@ -206,6 +206,7 @@ class _Start:
             home=self.addresses.prefect_home,
             database=prefect_server.sqlalchemy_url(self.home, port),
             log=self.logs / "prefect.log",
+            schedules=self.options.schedules,
         )
         await self.supervisor.start(prefect, self.addresses.prefect_ui_url)
 

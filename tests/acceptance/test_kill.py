@@ -5,12 +5,10 @@ import random
 import secrets
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-import asyncpg
 import pytest
 import pytest_asyncio
 from prefect.client.orchestration import PrefectClient
@@ -27,7 +25,14 @@ from tests.support.assessing import Model
 from tests.support.attacks import POWER, kill_at_random, kill_in
 from tests.support.buckets import LocalBucket
 from tests.support.changing import ChangingBucket
-from tests.support.databases import fetch, fetchval, fresh_database, secret
+from tests.support.databases import (
+    fetch,
+    fetchval,
+    fresh_database,
+    postgres_began_anew,
+    postgres_began_at,
+    secret,
+)
 from tests.support.driver import start_driver
 from tests.support.killable import (
     LATENCY_SECONDS,
@@ -58,7 +63,7 @@ INDEXES = """
 SELECT relname, indisvalid FROM pg_index
 JOIN pg_class ON pg_class.oid = indexrelid AND relname LIKE '%hnsw%'
 """
-POSTGRES_STARTED = "SELECT backend_start FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
+BUILDERS = "SELECT pid FROM pg_stat_progress_create_index WHERE tuples_done > 0"
 
 TARGETS = {
     "reuse": ("postgres",),
@@ -138,26 +143,20 @@ async def test_an_index_whose_building_was_killed_is_built_by_the_next_attempt(
     url, settings = attack.servers.database_url, attack.servers.settings
     async with open_run(options(attack.bucket.bucket.name), settings, "test") as run:
         await fill_space(run, clustered(INDEXED_ROWS, DIMENSION))
+        before = await postgres_began_at(url)
         building = asyncio.create_task(hnsw.build_index(run))
-        builders = "SELECT pid FROM pg_stat_progress_create_index WHERE tuples_done > 0"
+        at_work: list[int] = []
 
-        async def at_work() -> bool:
+        async def is_at_work() -> bool:
             assert not building.done(), "it was built before it could be killed"
-            return bool(await fetch(url, builders))
+            at_work[:] = [pid for (pid,) in await fetch(url, BUILDERS)]
+            return bool(at_work)
 
-        await until(at_work)
-        before = await fetchval(url, POSTGRES_STARTED)
-        kill_all([await fetchval(url, builders)])
+        await until(is_at_work)
+        kill_all(at_work)
         with pytest.raises(DatabaseUnavailable):
             await building
-
-        async def recovered() -> bool:
-            # Postgres goes on for a moment after the death, until it notices.
-            with suppress(OSError, asyncpg.PostgresError):
-                return bool(await fetchval(url, POSTGRES_STARTED) != before)
-            return False
-
-        await until(recovered)
+        await until(lambda: postgres_began_anew(url, before))
         assert await fetch(url, INDEXES) == []
         assert (await hnsw.build_index(run)).built
     assert await fetch(url, INDEXES) == [("space_1_hnsw", True)]

@@ -3,7 +3,9 @@
 import asyncio
 import os
 import re
+import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ ELSEWHERE = ("make demo", "prefect deploy --all")
 @pytest.mark.skipif(
     Path(sys.prefix) != ROOT / ".venv", reason="the README's commands use the checkout's own .venv"
 )
+@pytest.mark.timeout(900)
 async def test_the_commands_that_look_at_the_result_work(
     prefect_stack: Stack, stack_directory: Path, tmp_path: Path
 ) -> None:
@@ -36,8 +39,13 @@ async def test_the_commands_that_look_at_the_result_work(
         env={**os.environ, "BIRDWALK_DATA_DIRECTORY": str(tmp_path), "MAKEFLAGS": ""},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
     )
-    output, errors = await asyncio.wait_for(shell.communicate(), 240)
+    try:
+        output, errors = await asyncio.wait_for(shell.communicate(), 800)
+    finally:
+        with suppress(ProcessLookupError):  # or what it started would go on beside other tests
+            os.killpg(shell.pid, signal.SIGKILL)
     shown = output.decode()
     assert shell.returncode == 0, errors.decode()[-3000:]
     assert "Nearest to planes/airplane.png" in shown

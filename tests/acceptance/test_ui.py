@@ -89,7 +89,8 @@ async def test_the_contact_sheet_is_painted_above_its_table(
     await open_artifact(screen, prefect_client, samples_run, "nearest-neighbours")
     picture = screen.page.locator("img[src^='data:image/png']")
     await expect(picture).to_be_visible()
-    assert await picture.evaluate("image => image.complete && image.naturalWidth") >= 800
+    await expect(picture).to_have_js_property("complete", value=True)
+    assert await picture.evaluate("image => image.naturalWidth") >= 800
     box = await picture.bounding_box()
     assert box is not None
     assert box["width"] > 500, "too small to see anything"

@@ -84,7 +84,7 @@ async def test_progress_moves_while_a_run_lasts(
         pytest.skip("one slow run is enough, and both interfaces read the same artifact")
     index = f"slow_{secrets.token_hex(4)}"
     options = ("--bucket", "birdwalk", "--prefix", "planes/", "--index", index)
-    process = await embed_images.start(*options, "--requests-per-minute", "150")
+    process = await embed_images.start(*options, "--requests-per-minute", "75")
     ended = asyncio.create_task(end_of(process))
     seen: dict[str, float] = {}
     while not ended.done():

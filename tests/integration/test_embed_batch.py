@@ -46,8 +46,8 @@ async def test_a_batch_that_was_cut_off_pays_only_for_the_rest(
     async def four_are_answered() -> bool:
         return await model_server.answers() >= 4
 
-    bucket.put_pictures(10)
-    asked = options(bucket.name, requests_per_minute=400, batch_size=10)
+    bucket.put_pictures(30)
+    asked = options(bucket.name, requests_per_minute=400, batch_size=30)
     async with open_run(asked, settings, "test") as run:
         await prepare(run)
         first = asyncio.create_task(embed_batch(run, 1))
@@ -56,15 +56,16 @@ async def test_a_batch_that_was_cut_off_pays_only_for_the_rest(
         with pytest.raises(asyncio.CancelledError):
             await first
         kept = len(embedded(run))
-        assert 3 <= kept < 10
+        # Those in flight too: no more than a stall can have let through at this pace.
+        assert 3 <= kept < 30
         second = await embed_batch(run, 1)
-        assert (second.recovered, second.embedded) == (kept, 10)
+        assert (second.recovered, second.embedded) == (kept, 30)
         third = await embed_batch(run, 1)
         # Calls count over all attempts of a batch: they were all sent.
-        assert (third.recovered, third.calls) == (10, second.calls)
-        assert len(embedded(run)) == 10
+        assert (third.recovered, third.calls) == (30, second.calls)
+        assert len(embedded(run)) == 30
     # One answer may have been on its way when the batch was cut off.
-    assert await model_server.answers() <= 11
+    assert await model_server.answers() <= 31
 
 
 async def test_a_row_torn_by_a_crash_is_embedded_again(run: Run, bucket: LocalBucket) -> None:
@@ -187,7 +188,7 @@ async def test_a_denied_call_stops_the_run_at_once_with_the_remedy(
     bucket.put_pictures(40)
     await model_server.configure(denied=True)
     with pytest.raises(SystemicFailure, match=r"aiplatform\.user.*storage\.objectViewer"):
-        await sync(settings, bucket.name, requests_per_minute=600)
+        await sync(settings, bucket.name, requests_per_minute=30)
     assert await model_server.calls() <= 3
     verdict, message = (await fetch(url, "SELECT verdict, message FROM birdwalk.runs"))[0]
     assert verdict == "failed"

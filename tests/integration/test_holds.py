@@ -194,8 +194,13 @@ async def test_a_shard_is_seen_again_soon_after_its_connection_broke(
 
 @pytest.mark.usefixtures("unwatched")
 async def test_a_shard_waits_a_moment_for_a_run_that_lost_its_connection(
-    settings: Settings, bucket: LocalBucket, database: Database, url: str
+    settings: Settings,
+    bucket: LocalBucket,
+    database: Database,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(holds, "SECONDS_TO_COME_BACK", 30.0)
     async with open_run(options(bucket.name), settings, "run blinking") as run:
         hold = ShardHold(database, run.options.index, run.run_id, 1)
         await hold.take()

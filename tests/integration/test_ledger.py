@@ -21,7 +21,7 @@ from tests.support.buckets import LocalBucket, picture
 from tests.support.databases import fetch, fetchval
 from tests.support.driver import Driver, start_driver
 from tests.support.model_server import ModelServer
-from tests.support.sharded import kill, start, variables
+from tests.support.sharded import kill, start, until_nothing_is_held, variables
 from tests.support.sync import load, options, prepare, sync
 from tests.support.waiting import until
 
@@ -181,7 +181,8 @@ async def test_a_killed_run_counts_what_it_had_got_once_and_loads_it_for_nothing
 
     await until(a_batch_is_durable, 120)
     process.kill()
-    await until(lambda: is_over(process), 10)
+    await until(lambda: is_over(process), 60)
+    await until_nothing_is_held(url)
     await model_server.configure(instant=True)
     # One that it had paid for is of no use any more: paid it was.
     # Any batch may be the first that is durable.

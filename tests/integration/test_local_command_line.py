@@ -112,7 +112,7 @@ async def test_the_command_line_starts_shows_and_stops_the_stack(
         assert f"{addresses.gallery_url}\n" in output
         assert await answers_ok(f"{addresses.gallery_url}/health")
         # Nothing is embedded yet: the page says so, and the stack is whole all the same.
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
             answer = await client.get(f"{addresses.gallery_url}/api/images")
         assert "holds no index yet. Run embed-images" in answer.json()["error"]
         assert addresses.vertex_endpoint in output

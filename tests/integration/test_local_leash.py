@@ -13,7 +13,7 @@ from deployments.local.identity import Identity
 from deployments.local.leftovers import MARK, end_leftovers, marked
 from deployments.local.processes import LEASH, launch
 from deployments.local.state import State, read_state
-from tests.support.sleepers import SLEEP, STUBBORN, linux_only, python, spawn, until
+from tests.support.sleepers import NOT_AT_ONCE, SLEEP, STUBBORN, linux_only, python, spawn, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,7 +23,8 @@ def children(pid: int) -> set[int]:
 
 
 async def test_the_exit_status_passes_through_the_leash(tmp_path: Path) -> None:
-    assert await (await launch(python("raise SystemExit(3)", tmp_path / "a"))).wait() == 3
+    code = f"{NOT_AT_ONCE}; raise SystemExit(3)"
+    assert await (await launch(python(code, tmp_path / "a"))).wait() == 3
     process = await launch(python(SLEEP, tmp_path / "b"))
     await process.kill()
     assert await process.wait() == 128 + signal.SIGKILL
@@ -39,7 +40,7 @@ print(child.pid)
 @linux_only
 @pytest.mark.parametrize("parent", ["lives", "ended"])
 async def test_a_grandchild_in_another_session_does_not_escape(tmp_path: Path, parent: str) -> None:
-    code = GRANDCHILD + (SLEEP if parent == "lives" else "")
+    code = GRANDCHILD + (SLEEP if parent == "lives" else NOT_AT_ONCE)
     process = await launch(python(code, tmp_path / "log"))
     await until(lambda: (tmp_path / "log").read_text().endswith("\n"))
     grandchild = Identity.of(int((tmp_path / "log").read_text()))

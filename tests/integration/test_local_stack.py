@@ -116,7 +116,7 @@ async def test_prefect_and_its_worker_run_a_deployment(
     wanted = StackOptions(state_directory, one_picture, model=INSTANT, worker=True)
     async with (
         running(wanted) as stack,
-        httpx.AsyncClient(base_url=f"{stack.addresses.prefect_api_url}/") as api,
+        httpx.AsyncClient(base_url=f"{stack.addresses.prefect_api_url}/", timeout=60) as api,
     ):
         ui = (await api.get(f"{stack.addresses.prefect_ui_url}/ui-settings")).json()
         assert ui["api_url"] == stack.addresses.prefect_api_url

@@ -147,10 +147,11 @@ async def test_calls_over_the_quota_are_turned_away(vertex: Vertex) -> None:
     read = await read_statistics(vertex.address)
     assert all("Please submit a quota increase request." in message for message in messages)
     assert read.by_code == {code: answers.count(code) for code in ("OK", "RESOURCE_EXHAUSTED")}
-    assert read.accepted == pytest.approx(20 + 20 * seconds, abs=3)
+    # How evenly it is refilled is shown in test_local_vertex.py, without a clock.
+    assert 20 < read.accepted <= 20 + 20 * seconds + 1
     assert read.first_call_at is not None
     assert read.last_call_at is not None
-    assert read.last_call_at - read.first_call_at == pytest.approx(seconds, abs=0.2)
+    assert 0 < read.last_call_at - read.first_call_at <= seconds
 
 
 async def test_errors_are_drawn_at_their_rate(vertex: Vertex) -> None:
@@ -174,10 +175,10 @@ async def test_a_read_deadline_comes_as_unauthenticated(vertex: Vertex) -> None:
 
 
 async def test_latency_is_added_to_each_call_and_calls_wait_side_by_side(vertex: Vertex) -> None:
-    await configure(vertex.address, ModelServerOptions(latency_seconds=0.5, instant=True))
+    await configure(vertex.address, ModelServerOptions(latency_seconds=2.0, instant=True))
     began = time.monotonic()
     await asyncio.gather(*(vertex.embed("red.png") for _ in range(20)))
-    assert 0.5 <= time.monotonic() - began < 2
+    assert 2.0 <= time.monotonic() - began < 20
     assert (await read_statistics(vertex.address)).most_in_flight == 20
 
 
@@ -191,7 +192,7 @@ async def test_the_instant_mode_fetches_nothing(vertex: Vertex) -> None:
 async def test_a_call_the_client_gave_up_is_counted_as_cancelled(vertex: Vertex) -> None:
     await configure(vertex.address, ModelServerOptions(latency_seconds=30, instant=True))
     with pytest.raises(exceptions.DeadlineExceeded):
-        await vertex.client.predict(endpoint=MODEL, instances=[image_at("red.png")], timeout=0.3)
+        await vertex.client.predict(endpoint=MODEL, instances=[image_at("red.png")], timeout=3)
     read = await until(vertex, lambda read: read.calls > 0)
     assert read.by_code == {"CANCELLED": 1}
 
@@ -218,7 +219,7 @@ async def test_a_signal_ends_the_server_and_its_calls(
         began = time.monotonic()
         os.kill(vertex.process.identity.pid, number)
         assert await vertex.process.wait() == 0
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
         with pytest.raises(exceptions.ServiceUnavailable, match="shutting down"):
             await call
         with pytest.raises(StackError, match="answered Read with UNAVAILABLE"):

@@ -16,6 +16,7 @@ from tests.support.buckets import LocalBucket, picture
 from tests.support.databases import execute, fetch, fetchval
 from tests.support.model_server import ModelServer
 from tests.support.sync import options, prepare, sync
+from tests.support.waiting import until
 
 INDEX = "image_embeddings"
 SHOWN = "SELECT DISTINCT vector_dims(embedding) FROM image_embeddings"
@@ -230,6 +231,11 @@ async def test_readers_keep_their_rights_and_never_miss_the_index(
         await connection.close()
 
     reader = asyncio.create_task(read())
+
+    async def has_read() -> bool:
+        return bool(seen) or reader.done()
+
+    await until(has_read)
     for _ in range(6):
         await switch_space(database, INDEX, None, 0.0)
     over.set()

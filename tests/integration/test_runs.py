@@ -15,6 +15,7 @@ from tests.support.model_server import ModelServer
 from tests.support.sync import options, prepare, sync
 
 
+@pytest.mark.usefixtures("unwatched")
 async def test_a_held_index_is_refused_to_a_second_run_and_free_when_the_holder_dies(
     settings: Settings, bucket: LocalBucket, url: str, model_server: ModelServer
 ) -> None:

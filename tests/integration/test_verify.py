@@ -110,6 +110,7 @@ async def test_the_table_takes_no_vector_of_another_length(loaded: Run, url: str
         await execute(url, "UPDATE birdwalk.space_1 SET embedding = embedding + embedding")
 
 
+@pytest.mark.usefixtures("unwatched")
 async def test_an_unpublished_space_is_read_whole_also_by_a_later_run(
     loaded: Run, settings: Settings, url: str
 ) -> None:

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -16,6 +16,7 @@ from tasks.core.postgres import Database
 from tasks.core.settings import Settings
 
 TEMPLATE = "birdwalk_template"
+BEGAN = "SELECT backend_start FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
 
 
 def address_of(url: str, database: str) -> str:
@@ -89,3 +90,15 @@ async def fetchval(url: str, question: str, *arguments: object) -> Any:
     """Return the first column of a question's first row."""
     rows = await fetch(url, question, *arguments)
     return rows[0][0] if rows else None
+
+
+async def postgres_began_at(url: str) -> Any:
+    """Return when the server began, or began anew after the death of one of its processes."""
+    return await fetchval(url, BEGAN)
+
+
+async def postgres_began_anew(url: str, before: Any) -> bool:
+    """Return whether it did since: it goes on for a moment after a death, until it notices."""
+    with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return await postgres_began_at(url) not in {None, before}
+    return False

@@ -8,11 +8,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deployments.local import postgres
 from tasks.core.postgres import open_database
 from tests.support.assessing import Model, Sight, compare, compare_csv, look, parts_of
 from tests.support.changing import ChangingBucket
-from tests.support.databases import fetchval
+from tests.support.databases import fetchval, postgres_began_anew, postgres_began_at
 from tests.support.driver import Driver
 from tests.support.killable import LATENCY_SECONDS, Servers, kill_all
 from tests.support.spending import Spending
@@ -215,11 +214,13 @@ class Attack:
         doomed = await self.servers.processes(names)
         if backend is not None:
             doomed.append(backend)
-        kept = self.parts()
+        kept, url = self.parts(), self.servers.database_url
+        dies = backend is not None or "postgres" in targets
+        before = await postgres_began_at(url) if dies else None
         if "flow" in targets:
             self._flow_process.kill()
         kill_all(doomed)
-        self._database_killed |= backend is not None or "postgres" in targets
+        self._database_killed |= dies
         self.kills.update([*targets, *(["backend"] if backend is not None else [])])
         if "flow" in targets:
             await self._kill_flow()
@@ -227,7 +228,8 @@ class Attack:
             self.spending.model_killed(kept)
         await asyncio.sleep(self.random.uniform(0.0, 0.5))
         await self.servers.restart(names)
-        await until(lambda: postgres.answers(self.servers.database_url), 60)
+        if dies:
+            await until(lambda: postgres_began_anew(url, before), 60)
 
     async def _kill_flow(self) -> None:
         flow = self._flow_process

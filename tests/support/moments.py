@@ -71,7 +71,14 @@ MOMENTS = (
         statement="DELETE FROM",
         past="the CSV",
     ),
-    Moment("build index", _lock("{space}", "SHARE UPDATE EXCLUSIVE"), "the CSV", "VACUUM"),
+    # Long before it: what comes between does not wait for this lock.
+    Moment(
+        "build index",
+        _lock("{space}", "SHARE UPDATE EXCLUSIVE"),
+        "the calls",
+        "VACUUM",
+        past="the CSV",
+    ),
     Moment("verify", _lock(REGISTRY), "the CSV", "UPDATE birdwalk.spaces"),
     Moment(
         "record the verdict",

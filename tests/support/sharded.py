@@ -54,9 +54,14 @@ async def start(*arguments: object, environment: Mapping[str, str]) -> Process:
 
 
 async def kill(process: Process, url: str) -> None:
-    """Kill the only one there is, and wait until Postgres has noticed and let go of its locks."""
+    """Kill the only one there is, and wait until Postgres has noticed."""
     process.kill()
     await process.communicate()
+    await until_nothing_is_held(url)
+
+
+async def until_nothing_is_held(url: str) -> None:
+    """Wait until Postgres has let go of the locks of what was killed."""
 
     async def nothing_is_held() -> bool:
         return not await fetchval(url, HELD)

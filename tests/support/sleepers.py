@@ -15,6 +15,9 @@ from deployments.local.processes import Program
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="prctl and /proc are Linux's")
 SLEEP = "import time; time.sleep(300)"
+NOT_AT_ONCE = "import time; time.sleep(0.5)"
+"""What is gone before it is looked at counts as failed."""
+
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up'); {SLEEP}"
 
 
