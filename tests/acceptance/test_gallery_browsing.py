@@ -1,0 +1,103 @@
+"""Looking through the gallery in a browser: its pages, folders, filter, indexes and foot."""
+
+import re
+
+from playwright.async_api import Page, expect
+
+from tests.acceptance.gallery_page import keep, names, painted, search, settled
+
+
+async def test_the_whole_index_is_paged_through(gallery_page: Page) -> None:
+    first = await names(gallery_page)
+    assert (len(first), first[0]) == (100, "balls/american-football.png")
+    await painted(gallery_page.locator("a.tile").first)
+    await expect(gallery_page.locator("#summary")).to_have_text("100 of 165 images")
+    await keep(gallery_page, "all")
+    await gallery_page.get_by_role("link", name="Next").click()
+    await expect(gallery_page.locator("a.tile")).to_have_count(65)
+    second = await names(gallery_page)
+    assert not set(first) & set(second)
+    await gallery_page.reload()
+    assert await names(gallery_page) == second
+    await gallery_page.get_by_role("link", name="Previous").click()
+    await expect(gallery_page.locator("a.tile")).to_have_count(100)
+    assert await names(gallery_page) == first
+    await gallery_page.go_back()
+    await expect(gallery_page.locator("a.tile")).to_have_count(65)
+
+
+async def test_the_foot_tells_the_spaces_and_the_last_sync(gallery_page: Page) -> None:
+    foot = gallery_page.locator("footer")
+    await expect(foot).to_contain_text("Last sync")
+    await expect(foot).to_contain_text(re.compile(r"gs://birdwalk/, \d+ (second|minute)s? ago"))
+    await expect(foot.locator("tr.shown")).to_have_text(
+        re.compile(r"multimodalembedding@001\s*128\s*165\s*exact\s*shown")
+    )
+
+
+async def test_a_prefix_filters_the_pages_and_the_answers(gallery_page: Page) -> None:
+    await settled(gallery_page)
+    await gallery_page.get_by_label("Only names that begin with").press_sequentially("birds/f")
+    await expect(gallery_page.get_by_role("heading", name="birds/f")).to_be_visible()
+    assert await names(gallery_page) == ["birds/flamingo-mirrored.jpg", "birds/flamingo.png"]
+    await expect(gallery_page.locator("#summary")).to_have_text("2 images")
+    await gallery_page.get_by_label("Only names that begin with").press_sequentially("lamingo.")
+    await expect(gallery_page.locator("#summary")).to_have_text("1 image")
+    await gallery_page.get_by_role("link", name="ships/").click()
+    await expect(gallery_page.get_by_role("heading", name="ships/")).to_be_visible()
+    assert {name.split("/")[0] for name in await names(gallery_page)} == {"ships"}
+    await search(gallery_page, "airliner")
+    assert {name.split("/")[0] for name in await names(gallery_page)} == {"ships"}
+    await gallery_page.get_by_role("link", name="All", exact=True).click()
+    await expect(gallery_page.locator("a.tile")).to_have_count(48)
+    assert (await names(gallery_page))[0].startswith("planes/")
+
+
+async def test_folders_that_could_not_be_read_are_asked_for_again(gallery_page: Page) -> None:
+    await settled(gallery_page)
+    await gallery_page.route("**/api/folders*", lambda route: route.abort())
+    await gallery_page.goto(gallery_page.url)
+    await settled(gallery_page)
+    folders = gallery_page.get_by_role("navigation", name="Folders")
+    await expect(gallery_page.locator("#summary")).to_have_text("100 of 165 images")
+    await expect(folders).to_be_empty()
+    await gallery_page.unroute("**/api/folders*")
+    await gallery_page.get_by_role("link", name="Next").click()
+    await expect(folders).to_contain_text("ships/")
+
+
+async def test_a_half_typed_filter_is_no_part_of_the_next_view(gallery_page: Page) -> None:
+    tile = (await settled(gallery_page)).first
+    await tile.evaluate(
+        """tile => {
+            const prefix = document.getElementById("prefix");
+            prefix.focus();
+            prefix.value = "bir";
+            prefix.dispatchEvent(new Event("input"));
+            tile.click();
+        }"""
+    )
+    await expect(gallery_page.locator("#more code")).to_be_visible()
+    await gallery_page.wait_for_timeout(600)
+    assert "prefix" not in gallery_page.url
+
+
+async def test_another_index_is_chosen(gallery_page: Page) -> None:
+    await settled(gallery_page)
+    await gallery_page.get_by_role("combobox", name="Index").select_option("some_birds")
+    await expect(gallery_page.locator("#summary")).to_have_text("24 images")
+    await expect(gallery_page.locator("footer")).to_contain_text("gs://birdwalk/birds/")
+    await search(gallery_page, "castle")
+    assert {name.split("/")[0] for name in await names(gallery_page)} == {"birds"}
+
+
+async def test_a_gallery_that_was_away_is_shown_again_when_it_is_back(gallery_page: Page) -> None:
+    await settled(gallery_page)
+    await gallery_page.route("**/api/**", lambda route: route.abort())
+    await gallery_page.get_by_role("link", name="Next").click()
+    alert = gallery_page.get_by_role("alert")
+    await expect(alert).to_contain_text("The gallery does not answer. Is it still running?")
+    await expect(alert).to_contain_text("This page tries again by itself.")
+    await gallery_page.unroute("**/api/**")
+    await expect(gallery_page.locator("a.tile")).to_have_count(65)
+    await expect(alert).to_be_empty()
