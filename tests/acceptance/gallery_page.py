@@ -6,7 +6,7 @@ from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from playwright.async_api import Locator, Page, ViewportSize, expect
+from playwright.async_api import Locator, Page, Route, ViewportSize, expect
 
 from tests.acceptance.browser import SCREENSHOTS
 from tests.acceptance.programs import PATIENCE_SECONDS
@@ -43,6 +43,29 @@ async def watched(page: Page, address: str) -> AsyncIterator[None]:
     assert len(asked) > 5
     assert [url for url in asked if not url.startswith(f"{address}/")] == []
     assert complaints == []
+
+
+@asynccontextmanager
+async def held_up(page: Page, *addresses: str) -> AsyncIterator[None]:
+    """Let the next answer from each address come only at the block's end, though it be given."""
+    over = asyncio.Event()
+    arrived: asyncio.Queue[str] = asyncio.Queue()
+
+    async def hold(route: Route) -> None:
+        answer = await route.fetch()
+        await over.wait()
+        await route.fulfill(response=answer)
+        arrived.put_nowait(route.request.url)
+
+    for address in addresses:
+        await page.route(address, hold, times=1)
+    yield
+    over.set()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        for _ in addresses:
+            await arrived.get()
+    # Whatever waits in the page for those has run when this has.
+    await page.evaluate("fetch('/health').then((answer) => answer.text())")
 
 
 async def settled(page: Page) -> Locator:

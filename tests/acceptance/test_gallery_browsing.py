@@ -4,7 +4,7 @@ import re
 
 from playwright.async_api import Page, expect
 
-from tests.acceptance.gallery_page import keep, names, painted, search, settled
+from tests.acceptance.gallery_page import held_up, keep, names, painted, search, settled
 
 
 async def test_the_whole_index_is_paged_through(gallery_page: Page) -> None:
@@ -63,6 +63,35 @@ async def test_folders_that_could_not_be_read_are_asked_for_again(gallery_page: 
     await expect(folders).to_be_empty()
     await gallery_page.unroute("**/api/folders*")
     await gallery_page.get_by_role("link", name="Next").click()
+    await expect(folders).to_contain_text("ships/")
+
+
+async def test_the_page_before_is_not_drawn_again_when_the_rest_of_it_comes_late(
+    gallery_page: Page, gallery_address: str
+) -> None:
+    async with held_up(gallery_page, "**/api/status*"):
+        await gallery_page.goto(gallery_address)
+        await gallery_page.get_by_role("link", name="Next").click()
+        await expect(gallery_page.locator("a.tile")).to_have_count(65)
+    previous = gallery_page.get_by_role("link", name="Previous")
+    await expect(previous).to_have_attribute("href", re.compile("before="))
+    await expect(gallery_page.locator("#summary")).to_contain_text("65 of 165 images, from")
+
+
+async def test_late_folders_and_indexes_are_not_drawn_around_the_next_view(
+    gallery_page: Page,
+) -> None:
+    await settled(gallery_page)
+    index = gallery_page.get_by_role("combobox", name="Index")
+    folders = gallery_page.get_by_role("navigation", name="Folders")
+    await expect(folders).to_contain_text("ships/")
+    async with held_up(gallery_page, "**/api/folders*", "**/api/indexes"):
+        await index.select_option("some_birds")
+        await expect(gallery_page.locator("a.tile")).to_have_count(24)
+        await gallery_page.go_back()
+        await expect(gallery_page.locator("a.tile")).to_have_count(100)
+        await expect(index).to_have_value("image_embeddings")
+    await expect(index).to_have_value("image_embeddings")
     await expect(folders).to_contain_text("ships/")
 
 

@@ -49,24 +49,31 @@ const goHome = () => go({ ...NOTHING_ASKED, ...ANYWHERE });
 
 // --- showing one
 
-async function show({ moved = false, returned = null } = {}) {
-  view = viewOf(location);
+// End what the view before still waits for; return the signal that this one is over.
+function begin() {
   clearTimeout(againTimer);
   reading.abort();
   reading = new AbortController();
   grid.setAttribute("aria-busy", "true");
+  return reading.signal;
+}
+
+async function show({ moved = false, returned = null } = {}) {
+  view = viewOf(location);
+  const signal = begin();
   fillControls();
   const blank = setTimeout(showSkeletons, SKELETON_MILLISECONDS);
   try {
-    const answer = await readView(view, reading.signal);
+    const answer = await readView(view, signal);
     clearTimeout(blank);
+    if (signal.aborted) return;
     at("notice").replaceChildren();
     paint(answer);
     settle(moved, returned);
-    showSurroundings(answer);
+    showSurroundings(answer, signal);
   } catch (error) {
     clearTimeout(blank);
-    if (error.name === "AbortError") return;
+    if (signal.aborted) return;
     fail(error, error.again ? show : goHome);
   }
   grid.setAttribute("aria-busy", "false");
@@ -141,11 +148,12 @@ function settle(moved, returned) {
   }
 }
 
-async function showSurroundings(answer) {
+async function showSurroundings(answer, signal) {
   const { index } = answer;
   const before = imagesOf(index);
-  await Promise.all([showIndexes(index), showFolders(index, view), showFoot(index)]);
-  if (before !== imagesOf(index) && !isQuestion(view) && !reading.signal.aborted) summary.textContent = totalled(answer);
+  await Promise.all([showIndexes(index, signal), showFolders(index, view, signal), showFoot(index, signal)]);
+  if (signal.aborted) return;
+  if (before !== imagesOf(index) && !isQuestion(view)) summary.textContent = totalled(answer);
 }
 
 function totalled(answer) {
@@ -162,7 +170,7 @@ function fail(error, again) {
   button.addEventListener("click", () => again());
   const more = error.passing ? " This page tries again by itself." : "";
   at("notice").replaceChildren(notice(error.message + more, button));
-  showIndexes(view.index || defaultIndex());
+  showIndexes(view.index || defaultIndex(), reading.signal);
   if (error.passing) againTimer = setTimeout(again, AGAIN_MILLISECONDS);
 }
 
