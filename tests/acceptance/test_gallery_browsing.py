@@ -1,10 +1,20 @@
 """Looking through the gallery in a browser: its pages, folders, filter, indexes and foot."""
 
+import asyncio
 import re
 
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.acceptance.gallery_page import held_up, keep, names, painted, search, settled
+
+AWAY = "The index cannot be shown right now"
+COUNT_CHANGES = """(selector) => {
+    const changes = [];
+    const watched = { childList: true, subtree: true, characterData: true };
+    new MutationObserver((seen) => changes.push(...seen))
+        .observe(document.querySelector(selector), watched);
+    return changes;
+}"""
 
 
 async def test_the_whole_index_is_paged_through(gallery_page: Page) -> None:
@@ -130,3 +140,29 @@ async def test_a_gallery_that_was_away_is_shown_again_when_it_is_back(gallery_pa
     await gallery_page.unroute("**/api/**")
     await expect(gallery_page.locator("a.tile")).to_have_count(65)
     await expect(alert).to_be_empty()
+
+
+async def test_a_failure_that_lasts_is_said_once_and_leaves_the_focus_where_it_is(
+    gallery_page: Page,
+) -> None:
+    await settled(gallery_page)
+    tries: asyncio.Queue[str] = asyncio.Queue()
+
+    async def fail(route: Route) -> None:
+        await route.abort()
+        tries.put_nowait(route.request.url)
+
+    await gallery_page.route("**/api/images*", fail)
+    await gallery_page.get_by_role("link", name="Next").click()
+    again = gallery_page.get_by_role("button", name="Try again")
+    await again.focus()
+    changes = await gallery_page.evaluate_handle(COUNT_CHANGES, "#notice")
+    for _ in range(3):  # the first that failed, and two by itself
+        await tries.get()
+    await expect(gallery_page.get_by_role("heading", level=1)).to_have_text(AWAY)
+    assert await changes.evaluate("changes => changes.length") == 0
+    await expect(again).to_be_focused()
+    await gallery_page.unroute("**/api/images*")
+    await gallery_page.keyboard.press("Enter")
+    await expect(gallery_page.locator("a.tile")).to_have_count(65)
+    await expect(gallery_page.get_by_role("heading", level=1)).to_be_focused()

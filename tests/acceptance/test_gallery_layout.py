@@ -1,6 +1,7 @@
 """The gallery by the keyboard alone, and on a phone."""
 
 import re
+import string
 
 import pytest
 from playwright.async_api import Browser, Page, expect
@@ -10,7 +11,8 @@ from tests.acceptance.gallery_page import PHONE, PLANE, keep, names, settled, wa
 
 async def test_the_keyboard_is_enough(gallery_page: Page) -> None:
     tiles = await settled(gallery_page)
-    await gallery_page.keyboard.press("/")
+    for _ in range(3):  # past the link to the pictures and the one home
+        await gallery_page.keyboard.press("Tab")
     await expect(gallery_page.get_by_label("Describe a picture")).to_be_focused()
     await gallery_page.keyboard.type("flamingo")
     await gallery_page.keyboard.press("Enter")
@@ -39,6 +41,17 @@ async def test_the_keyboard_is_enough(gallery_page: Page) -> None:
     await expect(gallery_page.get_by_role("status")).to_have_text(
         "“flamingo”: 48 images, the nearest first", timeout=5_000
     )
+
+
+async def test_no_letter_or_mark_alone_does_anything(gallery_page: Page) -> None:
+    # WCAG 2.2, 2.1.4: who speaks to a computer would press them by the dozen.
+    await settled(gallery_page)
+    address = gallery_page.url
+    await gallery_page.locator("a.tile").first.focus()
+    for key in string.ascii_letters + string.digits + string.punctuation:
+        await gallery_page.keyboard.press(key)
+    await expect(gallery_page.locator("a.tile").first).to_be_focused()
+    assert gallery_page.url == address
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

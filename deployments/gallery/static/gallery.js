@@ -17,6 +17,7 @@ const at = (id) => document.getElementById(id);
 const [grid, heading, summary] = ["grid", "heading", "summary"].map(at);
 let view = viewOf(location);
 let reading = new AbortController();
+let askAgain;
 let againTimer;
 let typingTimer;
 
@@ -67,9 +68,10 @@ async function show({ moved = false, returned = null } = {}) {
     const answer = await readView(view, signal);
     clearTimeout(blank);
     if (signal.aborted) return;
+    const focused = at("notice").contains(document.activeElement);
     at("notice").replaceChildren();
     paint(answer);
-    settle(moved, returned);
+    settle(moved || focused, returned);
     showSurroundings(answer, signal);
   } catch (error) {
     clearTimeout(blank);
@@ -167,9 +169,12 @@ function fail(error, again) {
   document.title = `${heading.textContent} · birdwalk`;
   const label = error.again ? "Try again" : "Back to the pictures";
   const button = element("button", { type: "button" }, label);
-  button.addEventListener("click", () => again());
+  button.addEventListener("click", () => askAgain());
+  askAgain = again;
   const more = error.passing ? " This page tries again by itself." : "";
-  at("notice").replaceChildren(notice(error.message + more, button));
+  const told = notice(error.message + more, button);
+  // One that stands is neither read out again nor taken from below the visitor's finger.
+  if (at("notice").textContent !== told.textContent) at("notice").replaceChildren(told);
   showIndexes(view.index || defaultIndex(), reading.signal);
   if (error.passing) againTimer = setTimeout(again, AGAIN_MILLISECONDS);
 }
@@ -224,9 +229,6 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") {
     if (field) field.blur();
     else goBack();
-  } else if (event.key === "/" && !field && !event.ctrlKey && !event.metaKey) {
-    at("text").focus();
-    at("text").select();
   } else if (!walk(grid, event)) return;
   event.preventDefault();
 });
