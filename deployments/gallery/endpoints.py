@@ -3,7 +3,7 @@
 import asyncio
 from importlib import resources
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
 from deployments.gallery.answers import Json, answer_json, image_json, space_json, sync_json
@@ -119,6 +119,9 @@ async def _read_upload(request: Request) -> bytes:
         raise UnreadablePicture(
             f"The picture did not arrive within {UPLOAD_SECONDS:.0f} s. Scale it down."
         ) from error
+    except ClientDisconnect as error:
+        # Who went to another view while it was on its way hears this no more.
+        raise UnreadablePicture("The picture did not arrive whole. Drop it again.") from error
 
 
 async def _read_body(request: Request) -> bytes:

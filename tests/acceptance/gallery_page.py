@@ -21,6 +21,9 @@ DROP = """([encoded, type]) => {
     return brought;
 }"""
 
+PASTE = """(target, clipboardData) =>
+    target.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true }))"""
+
 
 async def said_address(gallery: Process) -> str:
     """Return the address that a gallery prints when it has started."""

@@ -8,9 +8,11 @@ from playwright.async_api import Page, expect
 
 from tests.acceptance.gallery_page import (
     DROP,
+    PASTE,
     PLANE,
     asked_width,
     distances,
+    held_up,
     keep,
     names,
     search,
@@ -84,6 +86,45 @@ async def test_a_picture_of_ones_own_is_asked_with(
         await keep_for_readme(gallery_page, "gallery", gallery_page.locator("a.tile").first)
         await gallery_page.reload()
         assert (await names(gallery_page))[0] == PLANE
+
+
+async def test_a_picture_that_arrives_late_leads_nobody_away_from_where_they_went(
+    gallery_page: Page, stack_directory: Path
+) -> None:
+    await settled(gallery_page)
+    async with held_up(gallery_page, "**/api/pictures*"):
+        await gallery_page.get_by_label("Ask with a picture of yours").set_input_files(
+            stack_directory / "samples" / PLANE
+        )
+        await expect(gallery_page.get_by_role("heading", level=1)).to_contain_text("Looking at")
+        await gallery_page.get_by_role("link", name="Next").click()
+        await expect(gallery_page.locator("a.tile")).to_have_count(65)
+        address = gallery_page.url
+    await expect(gallery_page.get_by_role("heading", level=1)).to_have_text("All pictures")
+    assert gallery_page.url == address
+
+
+@pytest.mark.parametrize(
+    ("field", "words", "asks"),
+    [("Describe a picture", True, False), ("Describe a picture", False, True), (None, True, True)],
+)
+async def test_pasted_words_in_a_field_are_no_picture_to_ask_with(
+    gallery_page: Page, stack_directory: Path, field: str | None, *, words: bool, asks: bool
+) -> None:
+    await settled(gallery_page)
+    asked: list[str] = []
+    gallery_page.on("request", lambda request: asked.append(request.method))
+    encoded = base64.b64encode((stack_directory / "samples" / PLANE).read_bytes()).decode()
+    brought = await gallery_page.evaluate_handle(DROP, [encoded, "image/png"])
+    if words:
+        await brought.evaluate("brought => brought.setData('text/plain', 'a plane')")
+    target = gallery_page.get_by_label(field) if field else gallery_page.locator("main")
+    await target.evaluate(PASTE, brought)
+    if asks:
+        await expect(gallery_page.get_by_role("heading", name="Like your pic")).to_be_visible()
+    else:
+        await search(gallery_page, "airliner")
+    assert ("POST" in asked) == asks
 
 
 async def test_a_file_that_is_no_picture_is_said_to_be_none(

@@ -3,10 +3,13 @@
 import httpx
 import pytest
 from pydantic import SecretStr
+from starlette.requests import Request
+from starlette.types import Message
 
 from deployments.gallery import __main__ as program
+from deployments.gallery import endpoints
 from deployments.gallery.app import make_app
-from tasks.core.errors import InvalidInput
+from tasks.core.errors import InvalidInput, UnreadablePicture
 from tasks.core.settings import Settings
 
 TOKEN = "correct-horse-battery"  # noqa: S105 - of this test alone
@@ -58,3 +61,12 @@ def test_it_is_not_bound_to_others_without_a_token(monkeypatch: pytest.MonkeyPat
 
 def test_no_address_is_logged_since_it_may_hold_the_token() -> None:
     assert not program.make_server(CLOSED, "photos", "127.0.0.1").config.access_log
+
+
+async def test_an_upload_that_breaks_off_is_no_failure_of_the_gallery() -> None:
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+    with pytest.raises(UnreadablePicture, match="did not arrive whole"):
+        await endpoints._read_upload(request)

@@ -182,13 +182,16 @@ function fail(error, again) {
 // --- what a visitor does
 
 async function askWithPicture(file) {
-  clearTimeout(againTimer);
+  clearTimeout(typingTimer);
+  const signal = begin();
   heading.textContent = "Looking at your picture …";
   at("status").textContent = heading.textContent;
-  grid.setAttribute("aria-busy", "true");
   try {
-    await go({ ...NOTHING_ASKED, picture: await keepPicture(view.index, file) });
+    const picture = await keepPicture(view.index, file, signal);
+    // Who went elsewhere meanwhile is left there.
+    if (!signal.aborted) await go({ ...NOTHING_ASKED, picture });
   } catch (error) {
+    if (signal.aborted) return;
     fail(error, error.again ? () => askWithPicture(file) : show);
     grid.setAttribute("aria-busy", "false");
   }
