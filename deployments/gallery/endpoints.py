@@ -10,6 +10,7 @@ from deployments.gallery.answers import Json, answer_json, image_json, space_jso
 from deployments.gallery.service import Gallery
 from deployments.gallery.thumbnails import SIDES
 from tasks.core.browsing import (
+    MOST_HOPS,
     browse,
     find_generation,
     find_images,
@@ -138,14 +139,15 @@ async def _read_body(request: Request) -> bytes:
 
 
 async def list_subfolders(request: Request) -> Response:
-    """Return the folders below a prefix."""
+    """Return the first folders below a prefix, and how many more there are, or at least are."""
     gallery, prefix = _gallery(request), _prefix(request)
     index = await gallery.choose_index(request.query_params.get("index", ""))
     searcher = await gallery.searcher()
     async with searcher.database.connection() as connection:
         space = await find_active_space(connection, index)
         folders = await list_folders(connection, space, prefix)
-    return Json(folders[:FOLDERS])
+    more = len(folders[FOLDERS:])
+    return Json({"folders": folders[:FOLDERS], "more": more, "exact": len(folders) < MOST_HOPS})
 
 
 async def tell_status(request: Request) -> Response:

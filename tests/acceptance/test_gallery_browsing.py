@@ -76,6 +76,15 @@ async def test_folders_that_could_not_be_read_are_asked_for_again(gallery_page: 
     await expect(folders).to_contain_text("ships/")
 
 
+async def test_folders_that_have_no_room_are_counted(gallery_page: Page) -> None:
+    await settled(gallery_page)
+    some = {"folders": ["a/", "b/"], "more": 1240, "exact": True}
+    await gallery_page.route("**/api/folders*", lambda route: route.fulfill(json=some))
+    await gallery_page.reload()
+    folders = gallery_page.get_by_role("navigation", name="Folders")
+    await expect(folders).to_have_text("Alla/b/and 1,240 more")
+
+
 async def test_the_page_before_is_not_drawn_again_when_the_rest_of_it_comes_late(
     gallery_page: Page, gallery_address: str
 ) -> None:

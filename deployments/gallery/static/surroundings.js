@@ -2,11 +2,11 @@
 // Each is drawn for a view, and by no answer that comes when its signal says that the view is over.
 
 import { addressOf, readFolders, readIndexes, readStatus } from "./client.js";
-import { chip, element, spaceTable, syncList } from "./drawing.js";
+import { chip, element, restOfFolders, spaceTable, syncList } from "./drawing.js";
 
 const at = (id) => document.getElementById(id);
 const quiet = (promise) => promise.catch(() => null);
-const folders = { of: null, at: 0, found: [] };
+const folders = { of: null, at: 0, found: [], more: 0, exact: true };
 const foot = { of: null, at: 0 };
 const FRESH_MILLISECONDS = 30000;
 let indexes = [];
@@ -46,10 +46,14 @@ export async function showFolders(index, view, signal) {
     const above = parts.map((_, depth) => `${parts.slice(0, depth + 1).join("/")}/`);
     // What could not be read is asked for again with the next view.
     Object.assign(folders, { of: found.every(Boolean) ? key : null, at: Date.now() });
-    folders.found = [...new Set([...above, ...found.flat()])].filter(Boolean);
+    const read = found.filter(Boolean);
+    folders.found = [...new Set([...above, ...read.flatMap((level) => level.folders)])];
+    folders.more = read.reduce((sum, level) => sum + level.more, 0);
+    folders.exact = read.every((level) => level.exact);
   }
   const kept = { ...view, after: "", before: "" };
   const chips = folders.found.map((folder) => chip(folder, addressOf({ ...kept, prefix: folder }), folder === prefix));
   const all = chip("All", addressOf({ ...kept, prefix: "" }), !prefix);
-  at("folders").replaceChildren(...(chips.length ? [all, ...chips] : []));
+  const rest = folders.more ? [restOfFolders(folders.more, folders.exact)] : [];
+  at("folders").replaceChildren(...(chips.length ? [all, ...chips, ...rest] : []));
 }
