@@ -3,13 +3,14 @@
 import asyncio
 from importlib import resources
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
 from deployments.gallery.answers import Json, answer_json, image_json, space_json, sync_json
 from deployments.gallery.service import Gallery
 from deployments.gallery.thumbnails import SIDES
 from tasks.core.browsing import (
+    MOST_HOPS,
     browse,
     find_generation,
     find_images,
@@ -119,6 +120,9 @@ async def _read_upload(request: Request) -> bytes:
         raise UnreadablePicture(
             f"The picture did not arrive within {UPLOAD_SECONDS:.0f} s. Scale it down."
         ) from error
+    except ClientDisconnect as error:
+        # Who went to another view while it was on its way hears this no more.
+        raise UnreadablePicture("The picture did not arrive whole. Drop it again.") from error
 
 
 async def _read_body(request: Request) -> bytes:
@@ -135,14 +139,15 @@ async def _read_body(request: Request) -> bytes:
 
 
 async def list_subfolders(request: Request) -> Response:
-    """Return the folders below a prefix."""
+    """Return the first folders below a prefix, and how many more there are, or at least are."""
     gallery, prefix = _gallery(request), _prefix(request)
     index = await gallery.choose_index(request.query_params.get("index", ""))
     searcher = await gallery.searcher()
     async with searcher.database.connection() as connection:
         space = await find_active_space(connection, index)
         folders = await list_folders(connection, space, prefix)
-    return Json(folders[:FOLDERS])
+    more = len(folders[FOLDERS:])
+    return Json({"folders": folders[:FOLDERS], "more": more, "exact": len(folders) < MOST_HOPS})
 
 
 async def tell_status(request: Request) -> Response:

@@ -151,8 +151,11 @@ def _names_this_machine(host: str) -> bool:
 
 def _is_another_sites(scope: Scope, headers: Headers) -> bool:
     """Tell whether another site's page sent the request; links to the page itself are welcome."""
-    site = headers.get("sec-fetch-site", "same-origin")
-    if site not in {"same-origin", "none"}:
+    site = headers.get("sec-fetch-site")
+    if site in {"same-origin", "none"}:
+        # The browser itself says so, and pages cannot: the Host that a proxy sends is its own.
+        return False
+    if site is not None:
         follows_link = headers.get("sec-fetch-mode") == "navigate" and scope["path"] == "/"
         return not (follows_link and scope["method"] == "GET")
     if scope["method"] in {"GET", "HEAD"}:

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import logging
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from deployments.gallery.thumbnails import Thumbnails
 from tasks.core.browsing import PublishedIndex, list_published
 from tasks.core.caching import BoundedCache
 from tasks.core.errors import BirdwalkError, InvalidInput, QuotaExceeded, UnknownImage
+from tasks.core.lazy import Lazy
 from tasks.core.models import EmbeddingModel, find_model
 from tasks.core.preprocessing import find_preparation
 from tasks.core.scaling import prepare_picture
@@ -36,14 +36,6 @@ AGAIN_SECONDS = 1.0
 """A database that is away is not asked again for each of a page's requests."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why the database could not be opened, and when."""
-
-    error: BirdwalkError
-    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +72,7 @@ class Gallery:
         self.index = index
         self.thumbnails = Thumbnails(settings.gallery_cache_mb * MEGABYTE)
         self._stack = stack
-        self._searcher: Searcher | None = None
-        self._failure: Failure | None = None
-        self._opening = asyncio.Lock()
+        self._searcher = Lazy(self._open, AGAIN_SECONDS)
         self._dropped: BoundedCache[str, DroppedPicture] = BoundedCache(DROPPED_BYTES)
         self._model = asyncio.Semaphore(MODEL_QUESTIONS_AT_ONCE)
         self._asking = 0
@@ -96,22 +86,12 @@ class Gallery:
             DatabaseError: Postgres did not answer, or may not be read.
             UnknownIndex: there is no index in it yet.
         """
-        async with self._opening:
-            if self._searcher is None:
-                self._searcher = await self._open()
-        return self._searcher
+        return await self._searcher.get()
 
     async def _open(self) -> Searcher:
-        known = self._failure
-        if known is not None and time.monotonic() - known.at < AGAIN_SECONDS:
-            raise known.error
-        try:
-            return await self._stack.enter_async_context(
-                open_searcher(self.settings, read_only=True, remembered=REMEMBERED_QUESTIONS)
-            )
-        except BirdwalkError as error:
-            self._failure = Failure(error, time.monotonic())
-            raise
+        return await self._stack.enter_async_context(
+            open_searcher(self.settings, read_only=True, remembered=REMEMBERED_QUESTIONS)
+        )
 
     async def published(self) -> tuple[PublishedIndex, ...]:
         """Return the indexes there are, the one that is shown first at the front.

@@ -55,7 +55,6 @@ class Thumbnails:
         self._kept: BoundedCache[Key, _Entry] = BoundedCache(most_bytes)
         self._making: dict[Key, asyncio.Task[_Entry]] = {}
         self._threads = ThreadPoolExecutor(AT_ONCE, "thumbnails")
-        self._opening = asyncio.Lock()
 
     def close(self) -> None:
         """Make no more."""
@@ -119,9 +118,7 @@ class Thumbnails:
         self, searcher: Searcher, place: tuple[str, str], generation: int, size: str
     ) -> Thumbnail | None:
         try:
-            async with self._opening:
-                # The first time it looks for credentials, which can take seconds.
-                client = await self._in_thread(searcher.storage)
+            client = await searcher.storage()
             return await self._in_thread(
                 lambda: read_thumbnail(client, *place, generation, SIDES[size])
             )

@@ -40,7 +40,10 @@ SCHEMA_STATEMENTS = (
 
 READER_SETTINGS = {"default_transaction_read_only": "on", "statement_timeout": "30s"}
 READER_PATIENCE_SECONDS = 10.0
-"""A page's reader waits for the connection; a run can wait as long as the driver does."""
+"""A page's reader waits for a connection; a run can wait as long as the driver does."""
+
+READER_COMMAND_SECONDS = 35.0
+"""Behind the server's own limit: what passes it is a server that does not answer at all."""
 
 
 class Database:
@@ -105,7 +108,9 @@ class Database:
 
     @property
     def _patience(self) -> dict[str, float]:
-        return {"timeout": READER_PATIENCE_SECONDS} if self._read_only else {}
+        if not self._read_only:
+            return {}
+        return {"timeout": READER_PATIENCE_SECONDS, "command_timeout": READER_COMMAND_SECONDS}
 
     async def connect(self, application_name: str) -> Connection:
         """Return a connection of its own, outside the pool, under a name that others can see."""
@@ -147,8 +152,10 @@ class Database:
     async def _lend(self, *, in_transaction: bool) -> AsyncIterator[Connection]:
         if self._pool is None:
             raise DatabaseUnavailable("The database is not open.")
+        # It bounds the way back into the pool too, where a dead connection is found out.
+        patience = READER_PATIENCE_SECONDS if self._read_only else None
         with translated(self._needs):
-            async with self._pool.acquire() as connection:
+            async with self._pool.acquire(timeout=patience) as connection:
                 if not in_transaction:
                     yield connection
                     return

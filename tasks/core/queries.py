@@ -127,7 +127,7 @@ async def _prepare(searcher: Searcher, space: Space, question: Question) -> byte
     if question.uri is None or reads_images_itself(space.preprocessing):
         return None
     try:
-        data = await download(searcher.storage(), *parse_uri(question.uri))
+        data = await download(await searcher.storage(), *parse_uri(question.uri))
     except ImageGone as error:
         raise UnknownImage(f"There is no {question.uri}: {error}") from error
     return await asyncio.to_thread(prepare, data, question.uri, model)
@@ -173,4 +173,4 @@ async def _embed(
         return await embedder.embed_uri(uri)
     except ImageReadDeadline:
         # The model cannot fetch it in time; we can.
-        return await embedder.embed_bytes(await download(searcher.storage(), *parse_uri(uri)))
+        return await embedder.embed_bytes(await download(await searcher.storage(), *parse_uri(uri)))

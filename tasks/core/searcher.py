@@ -7,10 +7,14 @@ from typing import Any
 
 from tasks.core.caching import BoundedCache
 from tasks.core.gcs import open_client
+from tasks.core.lazy import Lazy
 from tasks.core.postgres import Database, open_database
 from tasks.core.settings import Settings
 from tasks.core.types import Space, Vector
 from tasks.core.vertex import VertexEmbedder, open_embedder
+
+FAILURE_SECONDS = 10.0
+"""Credentials that are missing are not looked for again for each question and thumbnail."""
 
 
 class Searcher:
@@ -32,9 +36,8 @@ class Searcher:
         self.database = database
         self.vectors: BoundedCache[Hashable, Vector] = BoundedCache(remembered)
         self._stack = stack
-        self._embedders: dict[tuple[str, int], VertexEmbedder] = {}
-        self._storage: Any = None
-        self._opening = asyncio.Lock()
+        self._embedders: dict[tuple[str, int], Lazy[VertexEmbedder]] = {}
+        self._storage: Lazy[Any] = Lazy(self._open_storage, FAILURE_SECONDS)
 
     async def embedder(self, space: Space) -> VertexEmbedder:
         """Return the embedder of a space's own model and dimension.
@@ -43,23 +46,26 @@ class Searcher:
             SystemicFailure: there are no credentials, or no project is known.
         """
         key = (space.model, space.dimension)
-        async with self._opening:
-            if key not in self._embedders:
-                self._embedders[key] = await self._stack.enter_async_context(
-                    open_embedder(self.settings, *key)
-                )
-        return self._embedders[key]
+        if key not in self._embedders:
+            self._embedders[key] = Lazy(lambda: self._open_embedder(*key), FAILURE_SECONDS)
+        return await self._embedders[key].get()
 
-    def storage(self) -> Any:
+    async def storage(self) -> Any:
         """Return the google.cloud.storage.Client.
 
         Raises:
             StorageError: there are no Google credentials.
         """
-        if self._storage is None:
-            self._storage = open_client(self.settings)
-            self._stack.callback(self._storage.close)
-        return self._storage
+        return await self._storage.get()
+
+    async def _open_embedder(self, model: str, dimension: int) -> VertexEmbedder:
+        return await self._stack.enter_async_context(open_embedder(self.settings, model, dimension))
+
+    async def _open_storage(self) -> Any:
+        # It looks for credentials, which can take seconds.
+        client = await asyncio.to_thread(open_client, self.settings)
+        self._stack.callback(client.close)
+        return client
 
 
 @asynccontextmanager

@@ -68,7 +68,7 @@ async def draw_answer(searcher: Searcher, answer: Answer) -> bytes:
 async def read_object(searcher: Searcher, bucket: str, name: str) -> bytes | None:
     """Return an object's bytes for a picture; None where it cannot be read."""
     try:
-        return await download(searcher.storage(), bucket, name)
+        return await download(await searcher.storage(), bucket, name)
     except (ImageGone, StorageError):
         # A sheet with a blank tile is worth more than no sheet.
         return None

@@ -39,9 +39,9 @@ def translated(needs: str = WRITER_NEEDS) -> Iterator[None]:
         ):
             raise DatabaseError(f"A value does not fit the database: {error}") from error
         raise DatabaseUnavailable(
-            f"Postgres cannot be reached or closed the connection: {error or type(error).__name__}."
-            " What was committed is safe. Check that it runs and that BIRDWALK_DATABASE_URL is"
-            " right, and run again."
+            "Postgres cannot be reached or closed the connection:"
+            f" {str(error) or type(error).__name__}. What was committed is safe. Check that it runs"
+            " and that BIRDWALK_DATABASE_URL is right, and run again."
         ) from error
     except (asyncpg.InvalidCatalogNameError, asyncpg.InvalidAuthorizationSpecificationError) as e:
         raise DatabaseUnavailable(

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-import google.auth
 import grpc.aio
 import numpy as np
 from google.api_core import exceptions
@@ -22,6 +21,7 @@ from google.cloud.aiplatform_v1.services.prediction_service.transports import (
 from google.protobuf.struct_pb2 import Struct, Value
 from google.rpc.error_details_pb2 import RetryInfo
 
+from tasks.core.credentials import credentials_failure, find_credentials
 from tasks.core.errors import (
     EmbeddingError,
     ImageGone,
@@ -121,7 +121,7 @@ class VertexEmbedder:
         except exceptions.GoogleAPICallError as error:
             raise translate_error(error) from error
         except GoogleAuthError as error:
-            raise _credentials_failure(error) from error
+            raise credentials_failure(error) from error
         return parse_vector(response, modality, self._dimension)
 
 
@@ -134,7 +134,7 @@ async def open_embedder(
     Raises:
         SystemicFailure: there are no credentials, or no project is known.
     """
-    project, client = _connect(settings)
+    project, client = await _connect(settings)
     endpoint = f"projects/{project}/locations/{settings.location}/publishers/google/models/{model}"
     try:
         yield VertexEmbedder(client, endpoint, dimension, settings.request_timeout_seconds)
@@ -142,19 +142,16 @@ async def open_embedder(
         await client.transport.close()
 
 
-def _connect(settings: Settings) -> tuple[str, aiplatform_v1.PredictionServiceAsyncClient]:
+async def _connect(
+    settings: Settings,
+) -> tuple[str, aiplatform_v1.PredictionServiceAsyncClient]:
     address = settings.vertex_endpoint or f"{settings.location}-aiplatform.googleapis.com"
     if address.startswith("http://"):
         channel = grpc.aio.insecure_channel(urlsplit(address).netloc)
         transport = PredictionServiceGrpcAsyncIOTransport(channel=channel)
         client = aiplatform_v1.PredictionServiceAsyncClient(transport=transport)
         return settings.project or "birdwalk-local", client
-    try:
-        credentials, default_project = google.auth.default(
-            scopes=["https://www.googleapis.com/auth/cloud-platform"]
-        )
-    except GoogleAuthError as error:
-        raise _credentials_failure(error) from error
+    credentials, default_project = await find_credentials()
     project = settings.project or default_project
     if not project:
         raise SystemicFailure(
@@ -240,13 +237,6 @@ def _remedy(error: exceptions.GoogleAPICallError) -> str:
             )
         case _:
             return "Check the model's name and location; it may have been retired."
-
-
-def _credentials_failure(error: GoogleAuthError) -> SystemicFailure:
-    return SystemicFailure(
-        f"No usable Google credentials: {error} Run gcloud auth application-default login, or"
-        " give the worker a service account."
-    )
 
 
 def _retry_after(error: exceptions.GoogleAPICallError) -> float | None:

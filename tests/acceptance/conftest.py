@@ -1,4 +1,4 @@
-"""What the acceptance tests share: the flow as a program, one run of it, and Prefect's client."""
+"""What the acceptance tests share: the flow as a program, one run of it, and pages to look at."""
 
 import asyncio
 import re
@@ -14,11 +14,13 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from deployments.local.samples import DEMO_QUERY
 from deployments.local.stack import Stack
 from tasks.core.settings import Settings
-from tests.acceptance.browser import TALL_SCREEN, Screen, running_chromium
+from tests.acceptance.browser import TALL_SCREEN, Screen, new_page, running_chromium
+from tests.acceptance.gallery_page import said_address, watched
 from tests.acceptance.programs import Finished, Program
 from tests.acceptance.shown import ShownRuns, make_shown_runs
 from tests.support.buckets import storage_client
-from tests.support.databases import fresh_database
+from tests.support.databases import fresh_database, settings_for
+from tests.support.sync import sync
 
 SECONDS_TO_RECORD = 60.0
 
@@ -128,3 +130,31 @@ async def shown(
         recording = replace(program, module="tests.acceptance.recording")
         yield await make_shown_runs(recording, prefect_client, storage)
     storage.close()
+
+
+@pytest.fixture(scope="session")
+async def gallery_address(
+    stack: Stack, database_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[str]:
+    """Where `python -m deployments.gallery` shows all samples, and another index."""
+    async with fresh_database(database_server) as url:
+        settings = settings_for(stack, url, tmp_path_factory.mktemp("data"))
+        await sync(settings, "birdwalk")
+        await sync(settings, "birdwalk", index="some_birds", prefix="birds/")
+        environment = {**stack.addresses.environment(), "BIRDWALK_DATABASE_URL": url}
+        gallery = await Program("deployments.gallery", environment).start("--port", "0")
+        try:
+            yield await said_address(gallery)
+        finally:
+            gallery.terminate()
+            await gallery.wait()
+
+
+@pytest.fixture
+async def gallery_page(chromium: Browser, gallery_address: str) -> AsyncIterator[Page]:
+    """A page of the gallery, which asks nothing but the gallery for anything."""
+    page = await new_page(chromium)
+    async with watched(page, gallery_address):
+        await page.goto(gallery_address)
+        yield page
+        await page.close()

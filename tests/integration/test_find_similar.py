@@ -163,7 +163,7 @@ async def test_the_links_open_the_very_objects(samples: Searcher, sample_files: 
     answer = await find_similar(samples, INDEX, Question(image_id=PLANE, count=1))
     [found] = answer.neighbours
     assert found.link.startswith(samples.settings.storage_endpoint or "-")
-    response = samples.storage()._http.get(found.link)
+    response = (await samples.storage())._http.get(found.link)
     assert response.content == (sample_files / found.image_id).read_bytes()
 
 

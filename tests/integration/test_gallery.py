@@ -9,7 +9,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from deployments.gallery import service
+from deployments.gallery import endpoints, service
 from tasks.core.opening import open_run
 from tasks.core.settings import Settings
 from tasks.core.spaces import create_table
@@ -209,5 +209,17 @@ async def test_the_state_of_the_index_is_told(gallery: httpx.AsyncClient) -> Non
     [space] = status["spaces"]
     assert (space["images"], space["status"], space["dimension"]) == (165, "active", 128)
     assert [sync["source"] for sync in status["syncs"]] == ["gs://birdwalk/"]
-    folders = await read(gallery, "/api/folders")
-    assert folders[:3] == ["balls/", "birds/", "buildings/"]
+
+
+async def test_the_first_folders_are_told_and_how_many_more_there_are(
+    gallery: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = await read(gallery, "/api/folders")
+    assert whole["folders"][:3] == ["balls/", "birds/", "buildings/"]
+    assert (whole["more"], whole["exact"]) == (0, True)
+    monkeypatch.setattr(endpoints, "FOLDERS", 2)
+    some = await read(gallery, "/api/folders")
+    assert some["folders"] == ["balls/", "birds/"]
+    assert some["more"] == len(whole["folders"]) - 2
+    monkeypatch.setattr(endpoints, "MOST_HOPS", len(whole["folders"]))
+    assert not (await read(gallery, "/api/folders"))["exact"]

@@ -1,11 +1,13 @@
 """Who may only read can ask and browse, and changes nothing."""
 
+import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
+from tasks.core import postgres
 from tasks.core.browsing import (
     browse,
     list_folders,
@@ -13,12 +15,14 @@ from tasks.core.browsing import (
     summarise_spaces,
 )
 from tasks.core.errors import DatabaseError, DatabaseUnavailable, UnknownIndex
-from tasks.core.postgres import open_database
+from tasks.core.postgres import Database, open_database
 from tasks.core.questions import Question
 from tasks.core.searcher import Searcher, open_searcher
 from tasks.core.settings import Settings
 from tasks.core.similar import find_active_space, find_similar
 from tests.support.databases import execute, secret
+from tests.support.silent_line import Line, line_to
+from tests.support.waiting import until
 
 INDEX = "image_embeddings"
 
@@ -85,3 +89,56 @@ async def test_a_reader_of_a_database_without_an_index_is_told_so(
     with pytest.raises(DatabaseUnavailable, match="cannot be reached"):
         async with open_database(nowhere, read_only=True):
             pass
+
+
+async def worked(asked: Awaitable[object]) -> bool:
+    """Tell whether a database did what it was asked, in the time that a reader gives it."""
+    try:
+        await asked
+    except DatabaseUnavailable:
+        return False
+    return True
+
+
+async def ask(database: Database, how: str = "connection", line: Line | None = None) -> None:
+    """Ask for something; with a line, the database vanishes when it is about to be asked."""
+    async with getattr(database, how)() as connection:
+        if line is not None:
+            line.dead = True
+        await connection.fetchval("SELECT true")
+
+
+@pytest.mark.parametrize("how", ["connection", "transaction"])
+async def test_a_reader_gives_up_on_a_server_that_vanished_and_reads_when_it_is_back(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(postgres, "READER_COMMAND_SECONDS", 0.5)
+    monkeypatch.setattr(postgres, "READER_PATIENCE_SECONDS", 0.5)
+    async with line_to(settings.database_url.get_secret_value()) as (url, line):
+        through = settings.model_copy(update={"database_url": secret(url)})
+        database = Database(through, read_only=True)
+        # As often as it takes: the machine itself may stand still for longer.
+        await until(lambda: worked(database.open()))
+        await until(lambda: worked(ask(database)))
+        async with asyncio.timeout(60):
+            with pytest.raises(DatabaseUnavailable, match="TimeoutError"):
+                await ask(database, how, line)
+            assert not await worked(ask(database))
+        line.dead = False
+        await until(lambda: worked(ask(database)))
+        await database.close()
+
+
+async def test_a_reader_waits_for_a_connection_that_others_hold_no_longer_than_for_a_server(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = settings.model_copy(update={"database_connections": 2})
+    async with (
+        open_database(few, read_only=True) as database,
+        database.connection(),
+        database.connection(),
+    ):
+        monkeypatch.setattr(postgres, "READER_PATIENCE_SECONDS", 0.1)
+        async with asyncio.timeout(60):
+            with pytest.raises(DatabaseUnavailable, match="TimeoutError"):
+                await ask(database)

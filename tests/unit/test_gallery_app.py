@@ -3,10 +3,13 @@
 import httpx
 import pytest
 from pydantic import SecretStr
+from starlette.requests import Request
+from starlette.types import Message
 
 from deployments.gallery import __main__ as program
+from deployments.gallery import endpoints
 from deployments.gallery.app import make_app
-from tasks.core.errors import InvalidInput
+from tasks.core.errors import InvalidInput, UnreadablePicture
 from tasks.core.settings import Settings
 
 TOKEN = "correct-horse-battery"  # noqa: S105 - of this test alone
@@ -34,6 +37,19 @@ async def test_with_a_token_it_answers_by_any_name_to_who_shows_it(host: str) ->
     assert await status(CLOSED, host, "gallery.example", TOKEN) == 200
 
 
+@pytest.mark.parametrize(("proxy", "secure"), [("127.0.0.1", True), ("192.0.2.7", False)])
+async def test_a_proxy_on_this_machine_tells_that_the_visitor_came_by_tls(
+    monkeypatch: pytest.MonkeyPatch, proxy: str, *, secure: bool
+) -> None:
+    monkeypatch.delenv("FORWARDED_ALLOW_IPS", raising=False)
+    config = program.make_server(CLOSED, "photos", "127.0.0.1").config
+    config.load()
+    transport = httpx.ASGITransport(config.loaded_app, client=(proxy, 50_000))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:4280") as visitor:
+        answer = await visitor.get(f"/?token={TOKEN}", headers={"X-Forwarded-Proto": "https"})
+    assert ("Secure" in answer.headers["set-cookie"]) == secure
+
+
 def test_it_is_not_bound_to_others_without_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
     def bind(host: str, _port: int) -> None:
         pytest.fail(f"bound to {host}")
@@ -45,3 +61,12 @@ def test_it_is_not_bound_to_others_without_a_token(monkeypatch: pytest.MonkeyPat
 
 def test_no_address_is_logged_since_it_may_hold_the_token() -> None:
     assert not program.make_server(CLOSED, "photos", "127.0.0.1").config.access_log
+
+
+async def test_an_upload_that_breaks_off_is_no_failure_of_the_gallery() -> None:
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+    with pytest.raises(UnreadablePicture, match="did not arrive whole"):
+        await endpoints._read_upload(request)

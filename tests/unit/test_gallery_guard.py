@@ -139,6 +139,23 @@ async def test_a_picture_is_taken_from_this_page_alone() -> None:
         assert (await visitor.post("/api/pictures")).status_code == 200
 
 
+@pytest.mark.parametrize("site", ["same-origin", "none"])
+async def test_a_picture_is_taken_through_a_proxy_that_sends_a_host_of_its_own(site: str) -> None:
+    through = {"Host": "127.0.0.1:4280", "Origin": "https://gallery.example"}
+    through["Authorization"] = f"Bearer {TOKEN}"
+    async with public() as visitor:
+        answer = await visitor.post("/api/pictures", headers={**through, "Sec-Fetch-Site": site})
+        assert answer.text == "inside"
+        # Nothing else tells a browser that says nothing of the site from another site's page.
+        assert (await visitor.post("/api/pictures", headers=through)).status_code == 403
+
+
+async def test_another_sites_page_is_refused_whatever_the_host_and_the_origin_say() -> None:
+    headers = {"Host": "127.0.0.1:4280", "Origin": HERE, "Sec-Fetch-Site": "cross-site"}
+    async with local() as visitor:
+        assert (await visitor.post("/api/pictures", headers=headers)).status_code == 403
+
+
 async def test_every_answer_keeps_other_sites_out() -> None:
     async with local() as visitor:
         for headers in ({}, {"Host": "evil.example"}):

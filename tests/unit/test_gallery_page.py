@@ -22,7 +22,7 @@ def visitor() -> httpx.AsyncClient:
 def test_a_file_names_no_other_host_and_draws_no_style_or_script_inline(name: str) -> None:
     text = read_files()[name].data.decode().replace(NAMESPACE, "")
     assert re.findall(r"(?:https?:)?//[\w.]+\.\w+", text) == []
-    if name.endswith(".html"):
+    if name.endswith((".html", ".svg")):
         assert (
             re.findall(r"<style|\sstyle=|\son\w+=|<script(?! type=\"module\" src=\"/static)", text)
             == []

@@ -119,6 +119,11 @@ def test_a_lost_connection_is_database_unavailable(error: Exception) -> None:
     assert caught.value.__cause__ is error
 
 
+def test_an_error_without_words_is_named() -> None:
+    with pytest.raises(DatabaseUnavailable, match=r"the connection: TimeoutError\."), translated():
+        raise TimeoutError
+
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [

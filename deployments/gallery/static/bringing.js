@@ -2,6 +2,10 @@
 
 const brings = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
 
+// Text from an office program comes with a picture of itself: in a field the text is meant.
+const pastesText = (event) =>
+  [...event.clipboardData.types].includes("text/plain") && event.target.closest?.("input:not([type=file])");
+
 // Call `ask` with each file that is brought; `zone` is shown while one hovers over the page.
 export function welcomePictures(zone, chooser, ask) {
   addEventListener("dragover", (event) => {
@@ -20,7 +24,7 @@ export function welcomePictures(zone, chooser, ask) {
     if (event.dataTransfer.files.length) ask(event.dataTransfer.files[0]);
   });
   addEventListener("paste", (event) => {
-    if (event.clipboardData?.files.length) ask(event.clipboardData.files[0]);
+    if (event.clipboardData?.files.length && !pastesText(event)) ask(event.clipboardData.files[0]);
   });
   chooser.addEventListener("change", () => {
     const [file] = chooser.files;

@@ -57,11 +57,11 @@ export function readView(view, signal) {
   return read(address("/api/similar", { index, text, image, picture, prefix }), { signal });
 }
 
-export const readIndexes = () => read("/api/indexes");
-export const readStatus = (index) => read(address("/api/status", { index }));
-export const readFolders = (index, prefix) => read(address("/api/folders", { index, prefix }));
+export const readIndexes = (signal) => read("/api/indexes", { signal });
+export const readStatus = (index, signal) => read(address("/api/status", { index }), { signal });
+export const readFolders = (index, prefix, signal) => read(address("/api/folders", { index, prefix }), { signal });
 
-export async function keepPicture(index, file) {
-  const body = await read(address("/api/pictures", { index }), { method: "POST", body: file });
+export async function keepPicture(index, file, signal) {
+  const body = await read(address("/api/pictures", { index }), { method: "POST", body: file, signal });
   return body.picture;
 }

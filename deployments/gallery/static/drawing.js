@@ -60,6 +60,12 @@ export function chip(label, href, current) {
   return element("a", { class: "chip", href, "aria-current": current ? "true" : null }, label);
 }
 
+// What stands behind the chips where not every folder has one: the filter finds the others.
+export function restOfFolders(more, exact) {
+  const hint = { class: "rest", title: "Begin a name in “Filter by prefix” to see them" };
+  return element("span", hint, `and ${exact ? "" : "at least "}${count(more)} more`);
+}
+
 export function age(moment) {
   const seconds = (Date.parse(moment) - Date.now()) / 1000;
   const [unit, length] = UNITS.find(([, each]) => Math.abs(seconds) >= each) ?? ["second", 1];

@@ -17,6 +17,7 @@ const at = (id) => document.getElementById(id);
 const [grid, heading, summary] = ["grid", "heading", "summary"].map(at);
 let view = viewOf(location);
 let reading = new AbortController();
+let askAgain;
 let againTimer;
 let typingTimer;
 
@@ -49,24 +50,32 @@ const goHome = () => go({ ...NOTHING_ASKED, ...ANYWHERE });
 
 // --- showing one
 
-async function show({ moved = false, returned = null } = {}) {
-  view = viewOf(location);
+// End what the view before still waits for; return the signal that this one is over.
+function begin() {
   clearTimeout(againTimer);
   reading.abort();
   reading = new AbortController();
   grid.setAttribute("aria-busy", "true");
+  return reading.signal;
+}
+
+async function show({ moved = false, returned = null } = {}) {
+  view = viewOf(location);
+  const signal = begin();
   fillControls();
   const blank = setTimeout(showSkeletons, SKELETON_MILLISECONDS);
   try {
-    const answer = await readView(view, reading.signal);
+    const answer = await readView(view, signal);
     clearTimeout(blank);
+    if (signal.aborted) return;
+    const focused = at("notice").contains(document.activeElement);
     at("notice").replaceChildren();
     paint(answer);
-    settle(moved, returned);
-    showSurroundings(answer);
+    settle(moved || focused, returned);
+    showSurroundings(answer, signal);
   } catch (error) {
     clearTimeout(blank);
-    if (error.name === "AbortError") return;
+    if (signal.aborted) return;
     fail(error, error.again ? show : goHome);
   }
   grid.setAttribute("aria-busy", "false");
@@ -141,11 +150,12 @@ function settle(moved, returned) {
   }
 }
 
-async function showSurroundings(answer) {
+async function showSurroundings(answer, signal) {
   const { index } = answer;
   const before = imagesOf(index);
-  await Promise.all([showIndexes(index), showFolders(index, view), showFoot(index)]);
-  if (before !== imagesOf(index) && !isQuestion(view) && !reading.signal.aborted) summary.textContent = totalled(answer);
+  await Promise.all([showIndexes(index, signal), showFolders(index, view, signal), showFoot(index, signal)]);
+  if (signal.aborted) return;
+  if (before !== imagesOf(index) && !isQuestion(view)) summary.textContent = totalled(answer);
 }
 
 function totalled(answer) {
@@ -159,23 +169,29 @@ function fail(error, again) {
   document.title = `${heading.textContent} · birdwalk`;
   const label = error.again ? "Try again" : "Back to the pictures";
   const button = element("button", { type: "button" }, label);
-  button.addEventListener("click", () => again());
+  button.addEventListener("click", () => askAgain());
+  askAgain = again;
   const more = error.passing ? " This page tries again by itself." : "";
-  at("notice").replaceChildren(notice(error.message + more, button));
-  showIndexes(view.index || defaultIndex());
+  const told = notice(error.message + more, button);
+  // One that stands is neither read out again nor taken from below the visitor's finger.
+  if (at("notice").textContent !== told.textContent) at("notice").replaceChildren(told);
+  showIndexes(view.index || defaultIndex(), reading.signal);
   if (error.passing) againTimer = setTimeout(again, AGAIN_MILLISECONDS);
 }
 
 // --- what a visitor does
 
 async function askWithPicture(file) {
-  clearTimeout(againTimer);
+  clearTimeout(typingTimer);
+  const signal = begin();
   heading.textContent = "Looking at your picture …";
   at("status").textContent = heading.textContent;
-  grid.setAttribute("aria-busy", "true");
   try {
-    await go({ ...NOTHING_ASKED, picture: await keepPicture(view.index, file) });
+    const picture = await keepPicture(view.index, file, signal);
+    // Who went elsewhere meanwhile is left there.
+    if (!signal.aborted) await go({ ...NOTHING_ASKED, picture });
   } catch (error) {
+    if (signal.aborted) return;
     fail(error, error.again ? () => askWithPicture(file) : show);
     grid.setAttribute("aria-busy", "false");
   }
@@ -216,9 +232,6 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") {
     if (field) field.blur();
     else goBack();
-  } else if (event.key === "/" && !field && !event.ctrlKey && !event.metaKey) {
-    at("text").focus();
-    at("text").select();
   } else if (!walk(grid, event)) return;
   event.preventDefault();
 });

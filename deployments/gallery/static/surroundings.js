@@ -1,11 +1,12 @@
 // What stands around the pictures: the folders and the indexes to choose from, the foot of the page.
+// Each is drawn for a view, and by no answer that comes when its signal says that the view is over.
 
 import { addressOf, readFolders, readIndexes, readStatus } from "./client.js";
-import { chip, element, spaceTable, syncList } from "./drawing.js";
+import { chip, element, restOfFolders, spaceTable, syncList } from "./drawing.js";
 
 const at = (id) => document.getElementById(id);
 const quiet = (promise) => promise.catch(() => null);
-const folders = { of: null, at: 0, found: [] };
+const folders = { of: null, at: 0, found: [], more: 0, exact: true };
 const foot = { of: null, at: 0 };
 const FRESH_MILLISECONDS = 30000;
 let indexes = [];
@@ -13,9 +14,9 @@ let indexes = [];
 export const defaultIndex = () => indexes[0]?.name ?? "";
 export const imagesOf = (index) => indexes.find((each) => each.name === index)?.images;
 
-export async function showIndexes(index) {
-  const known = await quiet(readIndexes());
-  if (!known) return;
+export async function showIndexes(index, signal) {
+  const known = await quiet(readIndexes(signal));
+  if (!known || signal.aborted) return;
   indexes = known;
   const option = (each) => element("option", { value: each.name }, each.name);
   at("index").replaceChildren(...known.map(option));
@@ -23,31 +24,36 @@ export async function showIndexes(index) {
   at("index-field").hidden = !known.length || (known.length === 1 && known[0].name === index);
 }
 
-export async function showFoot(index) {
+export async function showFoot(index, signal) {
   if (foot.of === index && Date.now() - foot.at < FRESH_MILLISECONDS) return;
-  const status = await quiet(readStatus(index));
-  if (!status) return;
+  const status = await quiet(readStatus(index, signal));
+  if (!status || signal.aborted) return;
   Object.assign(foot, { of: index, at: Date.now() });
   at("syncs").replaceChildren(...syncList(status.syncs));
   at("spaces").replaceChildren(...spaceTable(index, status.spaces));
 }
 
 // The folders beside and below the prefix, after those that lead to it.
-export async function showFolders(index, view) {
+export async function showFolders(index, view, signal) {
   const { prefix } = view;
   const key = JSON.stringify([index, prefix]);
   if (folders.of !== key || Date.now() - folders.at >= FRESH_MILLISECONDS) {
     const folder = prefix.replace(/[^/]*$/, "");
     const levels = folder ? [folder.replace(/[^/]*\/$/, ""), folder] : [""];
-    const found = await Promise.all(levels.map((level) => quiet(readFolders(index, level))));
+    const found = await Promise.all(levels.map((level) => quiet(readFolders(index, level, signal))));
+    if (signal.aborted) return;
     const parts = levels[0].split("/").slice(0, -1);
     const above = parts.map((_, depth) => `${parts.slice(0, depth + 1).join("/")}/`);
     // What could not be read is asked for again with the next view.
     Object.assign(folders, { of: found.every(Boolean) ? key : null, at: Date.now() });
-    folders.found = [...new Set([...above, ...found.flat()])].filter(Boolean);
+    const read = found.filter(Boolean);
+    folders.found = [...new Set([...above, ...read.flatMap((level) => level.folders)])];
+    folders.more = read.reduce((sum, level) => sum + level.more, 0);
+    folders.exact = read.every((level) => level.exact);
   }
   const kept = { ...view, after: "", before: "" };
   const chips = folders.found.map((folder) => chip(folder, addressOf({ ...kept, prefix: folder }), folder === prefix));
   const all = chip("All", addressOf({ ...kept, prefix: "" }), !prefix);
-  at("folders").replaceChildren(...(chips.length ? [all, ...chips] : []));
+  const rest = folders.more ? [restOfFolders(folders.more, folders.exact)] : [];
+  at("folders").replaceChildren(...(chips.length ? [all, ...chips, ...rest] : []));
 }
