@@ -13,6 +13,8 @@ from deployments.gallery import endpoints, service
 from tasks.core.opening import open_run
 from tasks.core.settings import Settings
 from tasks.core.spaces import create_table
+from tasks.core.types import Vector
+from tasks.core.vertex import VertexEmbedder
 from tests.support.buckets import LocalBucket
 from tests.support.databases import TEMPLATE, address_of, execute, fetchval, secret
 from tests.support.drawings import draw_bird, encode, sky
@@ -20,7 +22,7 @@ from tests.support.gallery import read, refused, running_gallery
 from tests.support.model_server import ModelServer
 from tests.support.sync import options, sync
 
-ENDED = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1"
+ENDED = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1"
 PLANE = "gs://birdwalk/planes/airplane.png"
 
 
@@ -141,11 +143,28 @@ async def test_more_questions_than_the_model_is_asked_at_once_wait_and_then_are_
     gallery: httpx.AsyncClient, model_server: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service, "MODEL_QUESTIONS_WAITING", 3)
-    await model_server.configure(latency_seconds=1.0, instant=True)
-    asked = (gallery.get("/api/similar", params={"text": f"bird {number}"}) for number in range(10))
-    statuses = sorted([answer.status_code for answer in await asyncio.gather(*asked)])
-    assert statuses == [200] * 7 + [503] * 3
-    assert (await model_server.statistics()).most_in_flight <= service.MODEL_QUESTIONS_AT_ONCE
+    released, embed_text = asyncio.Event(), VertexEmbedder.embed_text
+    asking = most = 0
+
+    async def embed_late(embedder: VertexEmbedder, text: str) -> Vector:
+        nonlocal asking, most
+        asking += 1
+        most = max(most, asking)
+        await released.wait()
+        vector = await embed_text(embedder, text)
+        asking -= 1
+        return vector
+
+    monkeypatch.setattr(VertexEmbedder, "embed_text", embed_late)
+    await model_server.configure(instant=True)
+    asked = [gallery.get("/api/similar", params={"text": f"bird {number}"}) for number in range(10)]
+    statuses = []
+    for answer in asyncio.as_completed(asked):
+        statuses.append((await answer).status_code)
+        if statuses == [503] * 3:
+            released.set()
+    assert statuses == [503] * 3 + [200] * 7
+    assert most == service.MODEL_QUESTIONS_AT_ONCE
 
 
 async def test_an_index_that_is_missing_or_empty_is_shown_as_soon_as_it_is_there(
@@ -199,7 +218,6 @@ async def test_a_database_that_comes_back_is_shown_again(
         # Its connections die while it is being looked at.
         for _ in range(2):
             await execute(database_server, ENDED, name)
-            await asyncio.sleep(0.1)
             assert await read(client, "/api/indexes") == []
     await execute(database_server, f'DROP DATABASE "{name}" WITH (FORCE)')
 

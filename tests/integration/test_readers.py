@@ -21,7 +21,7 @@ from tasks.core.searcher import Searcher, open_searcher
 from tasks.core.settings import Settings
 from tasks.core.similar import find_active_space, find_similar
 from tests.support.databases import execute, secret
-from tests.support.silent_line import Line, line_to
+from tests.support.relay import Relay
 from tests.support.waiting import until
 
 INDEX = "image_embeddings"
@@ -100,11 +100,11 @@ async def worked(asked: Awaitable[object]) -> bool:
     return True
 
 
-async def ask(database: Database, how: str = "connection", line: Line | None = None) -> None:
-    """Ask for something; with a line, the database vanishes when it is about to be asked."""
+async def ask(database: Database, how: str = "connection", relay: Relay | None = None) -> None:
+    """Ask for something; with a relay, the database vanishes when it is about to be asked."""
     async with getattr(database, how)() as connection:
-        if line is not None:
-            line.dead = True
+        if relay is not None:
+            relay.dead = True
         await connection.fetchval("SELECT true")
 
 
@@ -114,17 +114,17 @@ async def test_a_reader_gives_up_on_a_server_that_vanished_and_reads_when_it_is_
 ) -> None:
     monkeypatch.setattr(postgres, "READER_COMMAND_SECONDS", 0.5)
     monkeypatch.setattr(postgres, "READER_PATIENCE_SECONDS", 0.5)
-    async with line_to(settings.database_url.get_secret_value()) as (url, line):
-        through = settings.model_copy(update={"database_url": secret(url)})
+    async with Relay(settings.database_url.get_secret_value()).open() as relay:
+        through = settings.model_copy(update={"database_url": secret(relay.url)})
         database = Database(through, read_only=True)
         # As often as it takes: the machine itself may stand still for longer.
         await until(lambda: worked(database.open()))
         await until(lambda: worked(ask(database)))
         async with asyncio.timeout(60):
             with pytest.raises(DatabaseUnavailable, match="TimeoutError"):
-                await ask(database, how, line)
+                await ask(database, how, relay)
             assert not await worked(ask(database))
-        line.dead = False
+        relay.dead = False
         await until(lambda: worked(ask(database)))
         await database.close()
 

@@ -9,13 +9,18 @@ CHUNK = 65536
 
 
 class Relay:
-    """Carries bytes between a TCP port and Postgres's Unix socket."""
+    """Carries bytes between a TCP port and Postgres's Unix socket.
+
+    Attributes:
+        dead: nothing arrives any more, also of what connects from now on; nothing is closed.
+    """
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         asked = parse_qs(parts.query)
         self._socket = f"{asked['host'][0]}/.s.PGSQL.{asked['port'][0]}"
         self._database = parts.path.strip("/")
+        self.dead = False
         self._port = 0
         self._servers: list[asyncio.StreamWriter] = []
         self._carriers: set[asyncio.Task[None]] = set()
@@ -55,14 +60,14 @@ class Relay:
         # Kept, so that neither side is closed because nobody knows it any more.
         self._servers += [to_server, writer]
         for source, target in ((reader, to_server), (from_server, writer)):
-            carrier = asyncio.create_task(_carry(source, target))
+            carrier = asyncio.create_task(self._carry(source, target))
             self._carriers.add(carrier)
             carrier.add_done_callback(self._carriers.discard)
 
-
-async def _carry(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
-        while data := await source.read(CHUNK):
-            target.write(data)
-            await target.drain()
-        target.close()
+    async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await source.read(CHUNK):
+                if not self.dead:
+                    target.write(data)
+                    await target.drain()
+            target.close()
