@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.concurrency import for_each
-from tasks.core.errors import ArtifactError, ImageGone, StorageError
-from tasks.core.gcs import download
+from tasks.core.errors import ArtifactError, StorageError
 from tasks.core.markdown import code, label
-from tasks.core.pictures import MOST_NEIGHBOURS, Tile, as_data_uri, compose_sheet
+from tasks.core.pictures import MOST_NEIGHBOURS, Tile, as_data_uri, compose_sheet, read_tile
 from tasks.core.questions import Question, parse_uri
 from tasks.core.searcher import Searcher, open_searcher
 from tasks.core.settings import Settings
@@ -66,12 +65,13 @@ async def draw_answer(searcher: Searcher, answer: Answer) -> bytes:
 
 
 async def read_object(searcher: Searcher, bucket: str, name: str) -> bytes | None:
-    """Return an object's bytes for a picture; None where it cannot be read."""
+    """Return an object as a picture for a tile; None where it cannot be drawn."""
     try:
-        return await download(searcher.storage(), bucket, name)
-    except (ImageGone, StorageError):
-        # A sheet with a blank tile is worth more than no sheet.
+        client = searcher.storage()
+    except StorageError:
+        # There are no credentials: then none is drawn.
         return None
+    return await read_tile(client, bucket, name)
 
 
 def _caption(answer: Answer, neighbour: SimilarImage) -> str:
@@ -85,10 +85,18 @@ async def _query_tile(searcher: Searcher, answer: Answer) -> Tile:
     if question.text is not None:
         return Tile("", "the query", None, sentence=question.label)
     if question.file is not None:
-        data = await asyncio.to_thread(question.file.read_bytes)
+        data = await asyncio.to_thread(_read_again, question.file)
     elif answer.uri is not None:
         data = await read_object(searcher, *parse_uri(answer.uri))
     return Tile(question.label, "the query", data)
+
+
+def _read_again(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except OSError:
+        # It was there when the model was asked: the answer is paid for, and is shown.
+        return None
 
 
 def answer_markdown(answer: Answer, png: bytes) -> str:
