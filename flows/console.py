@@ -1,9 +1,13 @@
-"""What a flow came to, and how a terminal shows it."""
+"""What a flow came to, and how a terminal shows it.
+
+Names come from buckets and users: none is read as markup, and none moves the cursor.
+"""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
@@ -11,7 +15,7 @@ from tasks.core.similar import Answer
 from tasks.core.similarreport import MEASURES
 from tasks.core.summary import RunSummary
 from tasks.core.types import CsvReport, RefusalReport, SyncPlan, Verdict
-from tasks.core.wording import count, dollars
+from tasks.core.wording import count, dollars, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +87,19 @@ class SimilarOutcome:
     def sentence(self) -> str:
         """The outcome in a line: the flow run's state message."""
         found = self.answer.neighbours
-        first = f"; the nearest is {found[0].image_id}" if found else ""
+        first = f"; the nearest is {printable(found[0].image_id)}" if found else ""
         return f"{count(len(found), 'image')} nearest to {self.answer.question.label}{first}."
 
 
 def show_similar(outcome: SimilarOutcome) -> None:
     """Print the nearest images, and where the picture and the run are."""
     console, answer = Console(), outcome.answer
-    table = Table(title=f"Nearest to {answer.question.label}", title_justify="left")
+    table = _table(f"Nearest to {answer.question.label}")
     table.add_column("rank", justify="right")
     table.add_column("image", overflow="fold")
     table.add_column(MEASURES[answer.question.metric], justify="right")
     for found in answer.neighbours:
-        name = Text(found.image_id, style=f"link {found.link}")
+        name = _text(found.image_id, Style(link=found.link))
         table.add_row(str(found.rank), name, f"{found.distance:.4f}")
     console.print(table)
     lines = [("warning", warning) for warning in answer.warnings]
@@ -105,12 +109,17 @@ def show_similar(outcome: SimilarOutcome) -> None:
     _show_lines(console, [*lines, ("run", outcome.run_url or "not recorded: no Prefect server")])
 
 
+def show_sentence(sentence: str) -> None:
+    """Print a sentence that may hold names."""
+    print(printable(sentence))
+
+
 def _calls(plan: SyncPlan) -> str:
     return count(plan.calls, "call")
 
 
 def _show_plan(console: Console, plan: SyncPlan) -> None:
-    table = Table(title="Plan: nothing was called or deleted", title_justify="left")
+    table = _table("Plan: nothing was called or deleted")
     table.add_column("images")
     table.add_column("how many", justify="right")
     table.add_column("such as", overflow="fold")
@@ -118,19 +127,19 @@ def _show_plan(console: Console, plan: SyncPlan) -> None:
     if plan.recovered:
         table.add_row("of these, recovered from a dead run", f"{plan.recovered:,}", "")
     for change in plan.changes:
-        table.add_row(change.kind, f"{change.images:,}", Text(", ".join(change.examples)))
+        table.add_row(change.kind, f"{change.images:,}", _text(", ".join(change.examples)))
     console.print(table)
     price = f"{dollars(plan.price)} for {_calls(plan)}, {plan.seconds_at_quota:,.0f} s at quota"
     _show_lines(console, [("price", price)])
 
 
 def _show_neighbours(console: Console, verdict: Verdict) -> None:
-    table = Table(title=f"Nearest to {verdict.query}", title_justify="left", title_style="bold")
+    table = _table(f"Nearest to {verdict.query}")
     table.add_column("rank", justify="right")
     table.add_column("image", overflow="fold")
     table.add_column("L2 distance", justify="right")
     for rank, neighbour in enumerate(verdict.neighbours, start=1):
-        table.add_row(str(rank), Text(neighbour.image_id), f"{neighbour.distance:.4f}")
+        table.add_row(str(rank), _text(neighbour.image_id), f"{neighbour.distance:.4f}")
     console.print(table)
 
 
@@ -147,4 +156,13 @@ def _result_lines(outcome: SyncOutcome, summary: RunSummary) -> list[tuple[str, 
 
 def _show_lines(console: Console, lines: list[tuple[str, str]]) -> None:
     for name, value in lines:
-        console.print(Text.assemble((f"{name:>8}  ", "bold"), value), soft_wrap=True)
+        line = Text.assemble((f"{name:>8}  ", "bold"), printable(value))
+        console.print(line, soft_wrap=True)
+
+
+def _table(title: str) -> Table:
+    return Table(title=_text(title), title_justify="left")
+
+
+def _text(text: str, style: Style | str = "") -> Text:
+    return Text(printable(text), style)

@@ -6,6 +6,7 @@ from prefect import flow
 from pydantic import Field
 
 from flows.command_line import run_flow_from_command_line
+from flows.console import show_sentence
 from tasks.core.comparison import SpaceReport
 from tasks.core.wording import count
 from tasks.spaces import drop_space as drop_one_space
@@ -36,5 +37,5 @@ async def drop_space(
 if __name__ == "__main__":
     run_flow_from_command_line(
         drop_space,
-        lambda report: print(f"Dropped {report.space.table}: {count(report.rows, 'row')}."),
+        lambda report: show_sentence(f"Dropped {report.space.table}: {count(report.rows, 'row')}."),
     )

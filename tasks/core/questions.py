@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from tasks.core.errors import InvalidInput
+from tasks.core.wording import printable
 
 Metric: TypeAlias = Literal["l2", "cosine", "inner_product"]
 
@@ -94,12 +95,12 @@ class Question:
 
     @property
     def label(self) -> str:
-        """The question in a few words, as for a heading."""
+        """The question in a few words, as for a heading: on one line, all of it printable."""
         if self.text is not None:
-            return f"“{self.text}”"
+            return printable(f"“{self.text}”", " ")
         if self.file is not None:
-            return self.file.name
-        return self.image_id or self.uri or "an uploaded picture"
+            return printable(self.file.name)
+        return printable(self.image_id or self.uri or "an uploaded picture")
 
     @property
     def warnings(self) -> tuple[str, ...]:
