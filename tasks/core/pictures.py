@@ -11,7 +11,8 @@ from google.cloud import storage
 from PIL import Image, ImageDraw, ImageFont
 
 from tasks.core.captions import fit_name, write_sentence
-from tasks.core.errors import ArtifactError, ImageGone, StorageError, UnreadablePicture
+from tasks.core.errors import ImageGone, StorageError, UnreadablePicture
+from tasks.core.files import replacing
 from tasks.core.markdown import code
 from tasks.core.run import Run
 from tasks.core.thumbnails import read_bounded, shrink
@@ -63,11 +64,9 @@ async def draw_contact_sheet(run: Run, verdict: Verdict) -> Path:
     for rank, neighbour in enumerate(verdict.neighbours[:MOST_NEIGHBOURS], start=1):
         data = await read_tile(client, neighbour.bucket, neighbour.image_id)
         tiles.append(Tile(neighbour.image_id, f"{rank}.  distance {neighbour.distance:.3f}", data))
-    try:
-        run.contact_sheet.parent.mkdir(parents=True, exist_ok=True)
-        run.contact_sheet.write_bytes(await asyncio.to_thread(compose_sheet, tiles))
-    except OSError as error:
-        raise ArtifactError(f"Cannot write {run.contact_sheet}: {error.strerror}.") from error
+    png = await asyncio.to_thread(compose_sheet, tiles)
+    with replacing(run.contact_sheet) as made:
+        made.write_bytes(png)
     return run.contact_sheet
 
 
@@ -102,6 +101,13 @@ def encode_sheet(sheet: Image.Image) -> bytes:
         if buffer.tell() <= MOST_BYTES:
             break
     return buffer.getvalue()
+
+
+def how_many_drawn(found: int) -> str:
+    """Return a sentence where a sheet shows fewer neighbours than there are; else nothing."""
+    if found <= MOST_NEIGHBOURS:
+        return ""
+    return f"The picture shows the first {MOST_NEIGHBOURS} of {found} images."
 
 
 def as_data_uri(png: bytes) -> str:
@@ -184,5 +190,6 @@ def contact_sheet_markdown(verdict: Verdict, png: bytes) -> str:
     return (
         f"# Nearest to {code(verdict.query)}\n\n"
         f"![The query and its nearest images]({as_data_uri(png)})\n\n"
+        f"{how_many_drawn(len(verdict.neighbours))}\n\n"
         f"| rank | image | L2 distance |\n| --- | --- | --- |\n{rows}\n"
     )
