@@ -11,6 +11,8 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from tasks.core.duplicatesreport import IMAGES_OF_A_GROUP, DuplicatesReport
+from tasks.core.pictures import how_many_drawn
 from tasks.core.similar import Answer
 from tasks.core.similarreport import MEASURES
 from tasks.core.summary import RunSummary
@@ -72,7 +74,7 @@ def show_sync(outcome: SyncOutcome) -> None:
     else:
         _show_neighbours(console, outcome.verdict)
         _show_lines(console, _result_lines(outcome, outcome.summary))
-    _show_lines(console, [("run", outcome.run_url or "not recorded: no Prefect server")])
+    _show_lines(console, [_run_line(outcome.run_url)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +105,48 @@ def show_similar(outcome: SimilarOutcome) -> None:
         table.add_row(str(found.rank), name, f"{found.distance:.4f}")
     console.print(table)
     lines = [("warning", warning) for warning in answer.warnings]
+    if drawn := how_many_drawn(len(answer.neighbours)):
+        lines.append(("note", drawn))
     space = answer.space
     asked = f"{space.index} ({space.label}), {count(answer.calls, 'call')}"
     lines += [("asked", asked), ("picture", str(outcome.picture))]
-    _show_lines(console, [*lines, ("run", outcome.run_url or "not recorded: no Prefect server")])
+    _show_lines(console, [*lines, _run_line(outcome.run_url)])
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicatesOutcome:
+    """What was found, and the run's page in Prefect's UI."""
+
+    report: DuplicatesReport
+    run_url: str | None
+
+
+def show_duplicates(outcome: DuplicatesOutcome) -> None:
+    """Print the first groups, and where all of them, their picture and the run are."""
+    console, report = Console(), outcome.report
+    if report.first:
+        console.print(_groups(report))
+    lines = [
+        ("found", report.sentence),
+        ("CSV", str(report.csv)),
+        ("picture", str(report.picture or "none: there is nothing to show")),
+    ]
+    _show_lines(console, [*lines, _run_line(outcome.run_url)])
+
+
+def _groups(report: DuplicatesReport) -> Table:
+    shown = len(report.first)
+    all_shown = shown == report.groups
+    table = _table("The groups" if all_shown else f"The first {shown} of {report.groups:,} groups")
+    table.add_column("group", justify="right")
+    table.add_column("images", justify="right")
+    table.add_column("L2 apart", justify="right")
+    table.add_column("such as", overflow="fold")
+    for number, group in enumerate(report.first, start=1):
+        names = [printable(image.image_id) for image in group.images[:IMAGES_OF_A_GROUP]]
+        row = (str(number), f"{len(group.images):,}", f"{group.distance:.4f}")
+        table.add_row(*row, Text("\n".join(names)))
+    return table
 
 
 def show_sentence(sentence: str) -> None:
@@ -152,6 +192,10 @@ def _result_lines(outcome: SyncOutcome, summary: RunSummary) -> list[tuple[str, 
         ("CSV", str(outcome.csv or "none: nothing was embedded")),
         ("picture", str(outcome.contact_sheet or "none: there is nothing to show")),
     ]
+
+
+def _run_line(url: str | None) -> tuple[str, str]:
+    return ("run", url or "not recorded: no Prefect server")
 
 
 def _show_lines(console: Console, lines: list[tuple[str, str]]) -> None:

@@ -1,7 +1,6 @@
 """Tasks that ask an index, and show what it answers."""
 
 import asyncio
-from dataclasses import dataclass
 from pathlib import Path
 
 from prefect import task
@@ -10,21 +9,12 @@ from prefect.logging import get_run_logger
 
 from tasks.core import duplicatesreport, similarreport
 from tasks.core.duplicates import find_duplicates
+from tasks.core.duplicatesreport import DuplicatesReport
 from tasks.core.questions import Question
 from tasks.core.searcher import open_searcher
 from tasks.core.settings import get_settings
 from tasks.core.similar import Answer
 from tasks.retrying import DURABLE
-
-
-@dataclass(frozen=True, slots=True)
-class DuplicatesReport:
-    """How many groups of duplicates there are, of how many images, and the CSV that lists them."""
-
-    groups: int
-    images: int
-    sentence: str
-    csv: Path
 
 
 @task(task_run_name="ask {index}", **DURABLE)
@@ -48,11 +38,10 @@ async def search_duplicates(index: str, distance: float, prefix: str) -> Duplica
     async with open_searcher(settings) as searcher:
         found = await find_duplicates(searcher, index, distance, prefix)
         png = await duplicatesreport.draw_duplicates(searcher, found)
-    path = await asyncio.to_thread(duplicatesreport.write_duplicates, settings, found)
-    sentence = duplicatesreport.duplicates_sentence(found)
+    report = await asyncio.to_thread(duplicatesreport.write_duplicates, settings, found, png)
     await acreate_markdown_artifact(
         key="duplicates",
-        markdown=duplicatesreport.duplicates_markdown(settings, found, png, path),
-        description=sentence,
+        markdown=duplicatesreport.duplicates_markdown(settings, found, png, report.csv),
+        description=report.sentence,
     )
-    return DuplicatesReport(len(found.groups), found.images, sentence, path)
+    return report

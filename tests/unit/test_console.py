@@ -5,14 +5,20 @@ from pathlib import Path
 import pytest
 
 from flows.console import (
+    DuplicatesOutcome,
     SimilarOutcome,
     SyncOutcome,
+    show_duplicates,
     show_sentence,
     show_similar,
     show_sync,
 )
+from tasks.core.duplicates import DuplicateGroup, StoredImage
+from tasks.core.duplicatesreport import DuplicatesReport
+from tasks.core.pictures import contact_sheet_markdown
 from tasks.core.questions import Question
 from tasks.core.similar import Answer, SimilarImage
+from tasks.core.similarreport import answer_markdown
 from tasks.core.summary import RunSummary, RunTotals
 from tasks.core.types import (
     Change,
@@ -39,6 +45,14 @@ def show_found(question: Question, name: str) -> None:
     found = SimilarImage(1, "birdwalk", name, 0.25, "https://example.com/a%5B")
     answer = Answer(question, SPACE, None, (found,), 1)
     show_similar(SimilarOutcome(answer, Path(f"{name}.sheet"), None))
+
+
+def duplicates(groups: int, name: str, picture: Path | None) -> DuplicatesOutcome:
+    images = tuple(StoredImage("birdwalk", name) for _ in range(8))
+    first = (DuplicateGroup(images, 0.25), *[DuplicateGroup(images[:2], 0.0)] * min(9, groups - 1))
+    return DuplicatesOutcome(
+        DuplicatesReport(groups, 99, "Found.", first[:groups], Path("a.csv"), picture), "http://run"
+    )
 
 
 def synced(name: str) -> SyncOutcome:
@@ -93,3 +107,43 @@ def test_a_sentence_and_the_message_of_a_run_hold_nothing_that_a_terminal_obeys(
     answer = Answer(Question(image_id=name), SPACE, None, (found,), 1)
     message = SimilarOutcome(answer, Path("a.png"), None).sentence
     assert message == f"1 image nearest to {shown}; the nearest is {shown}."
+
+
+@pytest.mark.parametrize(("name", "shown"), NAMES, ids=ascii)
+def test_duplicates_are_a_table_of_groups_and_the_files(
+    name: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_duplicates(duplicates(12, name, Path("a.png")))
+    out = capsys.readouterr().out
+    assert out.startswith("The first 10 of 12 groups")
+    # Six of the eight of the first group, and both of nine others.
+    assert out.count(f"│ {shown} ") == 6 + 9 * 2
+    assert "│     1 │      8 │   0.2500 │" in out
+    assert "│    10 │      2 │   0.0000 │" in out
+    for line in ("   found  Found.", "     CSV  a.csv", " picture  a.png", "     run  http://run"):
+        assert f"\n{line}\n" in out
+    assert out.replace("\n", "").isprintable()
+
+
+def test_no_duplicates_are_no_table_and_no_picture(capsys: pytest.CaptureFixture[str]) -> None:
+    show_duplicates(duplicates(0, "a.png", None))
+    out = capsys.readouterr().out
+    assert "│" not in out
+    assert " picture  none: there is nothing to show\n" in out
+
+
+@pytest.mark.parametrize(
+    ("found", "note"), [(20, None), (21, "The picture shows the first 20 of 21 images.")]
+)
+def test_it_is_said_where_the_picture_shows_fewer_images_than_the_table(
+    found: int, note: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = tuple(SimilarImage(n, "b", f"{n}.png", 0.1, "https://x") for n in range(found))
+    answer = Answer(Question(text="a", count=found), SPACE, None, images, 1)
+    show_similar(SimilarOutcome(answer, Path("a.png"), None))
+    out = capsys.readouterr().out
+    page = answer_markdown(answer, b"png")
+    neighbours = tuple(Neighbour("b", one.image_id, 0.1) for one in images)
+    gate = contact_sheet_markdown(Verdict((), "a", neighbours, 1, None), b"png")
+    for text in (out, page, gate):
+        assert (f"{note}\n" in text) if note else ("The picture shows" not in text)
