@@ -63,6 +63,12 @@ def publish_name(parameters: dict[str, Any]) -> str:
     return f"publish {count(verdict.rows, 'row')} as {parameters['index']}"
 
 
+def ask_name(parameters: dict[str, Any]) -> str:
+    """Return the name of an ask_index run."""
+    images = count(parameters["question"].count, "image")
+    return f"ask {parameters['index']} for {images}"
+
+
 def reuse_name() -> str:
     """Return the name of a reuse_vectors run: a run does it before the calls, and after them."""
     again = "reuse_vectors" in current_run().spans

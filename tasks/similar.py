@@ -14,10 +14,11 @@ from tasks.core.questions import Question
 from tasks.core.searcher import open_searcher
 from tasks.core.settings import get_settings
 from tasks.core.similar import Answer
+from tasks.names import ask_name
 from tasks.retrying import DURABLE
 
 
-@task(task_run_name="ask {index}", **DURABLE)
+@task(task_run_name=ask_name, **DURABLE)  # type: ignore[arg-type]  # see names.py
 async def ask_index(index: str, question: Question) -> tuple[Answer, Path]:
     """Find the images nearest to a question, and show them; return where the picture is too."""
     answer, picture = await similarreport.answer_with_picture(get_settings(), index, question)
@@ -31,7 +32,7 @@ async def ask_index(index: str, question: Question) -> tuple[Answer, Path]:
     return answer, picture
 
 
-@task(task_run_name="find duplicates in {index}", **DURABLE)
+@task(task_run_name="find duplicates up to {distance:g} apart in {index}", **DURABLE)
 async def search_duplicates(index: str, distance: float, prefix: str) -> DuplicatesReport:
     """Find the groups of images that are almost the same, and show the largest."""
     settings = get_settings()
