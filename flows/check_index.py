@@ -8,6 +8,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows.command_line import run_flow_from_command_line
+from flows.console import show_sentence
 from tasks.core.health import HealthLimits
 from tasks.health import check_health
 
@@ -36,4 +37,4 @@ async def check_index(
 
 
 if __name__ == "__main__":
-    run_flow_from_command_line(check_index, print)
+    run_flow_from_command_line(check_index, show_sentence)

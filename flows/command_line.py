@@ -12,6 +12,7 @@ from prefect.exceptions import ParameterTypeError
 from rich.console import Console
 
 from tasks.core.errors import BirdwalkError
+from tasks.core.wording import printable
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -49,7 +50,9 @@ def run_command(command: Callable[..., None], interrupted: str) -> NoReturn:
         errors.print(interrupted)
         sys.exit(EXIT_INTERRUPTED)
     except (BirdwalkError, ParameterTypeError) as error:
-        message = f"{type(error).__name__}: {error}"
+        # Its line ends are ours; a name's are not told from them, and harm nothing.
+        lines = f"{type(error).__name__}: {error}".split("\n")
+        message = "\n".join(map(printable, lines))
         errors.print(message, style="bold red", markup=False, soft_wrap=True)
         sys.exit(EXIT_FAILED)
     sys.exit(0)

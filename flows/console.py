@@ -1,17 +1,23 @@
-"""What a flow came to, and how a terminal shows it."""
+"""What a flow came to, and how a terminal shows it.
+
+Names come from buckets and users: none is read as markup, and none moves the cursor.
+"""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from tasks.core.duplicatesreport import IMAGES_OF_A_GROUP, DuplicatesReport
+from tasks.core.pictures import how_many_drawn
 from tasks.core.similar import Answer
 from tasks.core.similarreport import MEASURES
 from tasks.core.summary import RunSummary
 from tasks.core.types import CsvReport, RefusalReport, SyncPlan, Verdict
-from tasks.core.wording import count, dollars
+from tasks.core.wording import count, dollars, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ def show_sync(outcome: SyncOutcome) -> None:
     else:
         _show_neighbours(console, outcome.verdict)
         _show_lines(console, _result_lines(outcome, outcome.summary))
-    _show_lines(console, [("run", outcome.run_url or "not recorded: no Prefect server")])
+    _show_lines(console, [_run_line(outcome.run_url)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,26 +89,69 @@ class SimilarOutcome:
     def sentence(self) -> str:
         """The outcome in a line: the flow run's state message."""
         found = self.answer.neighbours
-        first = f"; the nearest is {found[0].image_id}" if found else ""
+        first = f"; the nearest is {printable(found[0].image_id)}" if found else ""
         return f"{count(len(found), 'image')} nearest to {self.answer.question.label}{first}."
 
 
 def show_similar(outcome: SimilarOutcome) -> None:
     """Print the nearest images, and where the picture and the run are."""
     console, answer = Console(), outcome.answer
-    table = Table(title=f"Nearest to {answer.question.label}", title_justify="left")
+    table = _table(f"Nearest to {answer.question.label}")
     table.add_column("rank", justify="right")
     table.add_column("image", overflow="fold")
     table.add_column(MEASURES[answer.question.metric], justify="right")
     for found in answer.neighbours:
-        name = Text(found.image_id, style=f"link {found.link}")
+        name = _text(found.image_id, Style(link=found.link))
         table.add_row(str(found.rank), name, f"{found.distance:.4f}")
     console.print(table)
     lines = [("warning", warning) for warning in answer.warnings]
+    if drawn := how_many_drawn(len(answer.neighbours)):
+        lines.append(("note", drawn))
     space = answer.space
     asked = f"{space.index} ({space.label}), {count(answer.calls, 'call')}"
     lines += [("asked", asked), ("picture", str(outcome.picture))]
-    _show_lines(console, [*lines, ("run", outcome.run_url or "not recorded: no Prefect server")])
+    _show_lines(console, [*lines, _run_line(outcome.run_url)])
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicatesOutcome:
+    """What was found, and the run's page in Prefect's UI."""
+
+    report: DuplicatesReport
+    run_url: str | None
+
+
+def show_duplicates(outcome: DuplicatesOutcome) -> None:
+    """Print the first groups, and where all of them, their picture and the run are."""
+    console, report = Console(), outcome.report
+    if report.first:
+        console.print(_groups(report))
+    lines = [
+        ("found", report.sentence),
+        ("CSV", str(report.csv)),
+        ("picture", str(report.picture or "none: there is nothing to show")),
+    ]
+    _show_lines(console, [*lines, _run_line(outcome.run_url)])
+
+
+def _groups(report: DuplicatesReport) -> Table:
+    shown = len(report.first)
+    all_shown = shown == report.groups
+    table = _table("The groups" if all_shown else f"The first {shown} of {report.groups:,} groups")
+    table.add_column("group", justify="right")
+    table.add_column("images", justify="right")
+    table.add_column("L2 apart", justify="right")
+    table.add_column("such as", overflow="fold")
+    for number, group in enumerate(report.first, start=1):
+        names = [printable(image.image_id) for image in group.images[:IMAGES_OF_A_GROUP]]
+        row = (str(number), f"{len(group.images):,}", f"{group.distance:.4f}")
+        table.add_row(*row, Text("\n".join(names)))
+    return table
+
+
+def show_sentence(sentence: str) -> None:
+    """Print a sentence that may hold names."""
+    print(printable(sentence))
 
 
 def _calls(plan: SyncPlan) -> str:
@@ -110,7 +159,7 @@ def _calls(plan: SyncPlan) -> str:
 
 
 def _show_plan(console: Console, plan: SyncPlan) -> None:
-    table = Table(title="Plan: nothing was called or deleted", title_justify="left")
+    table = _table("Plan: nothing was called or deleted")
     table.add_column("images")
     table.add_column("how many", justify="right")
     table.add_column("such as", overflow="fold")
@@ -118,19 +167,19 @@ def _show_plan(console: Console, plan: SyncPlan) -> None:
     if plan.recovered:
         table.add_row("of these, recovered from a dead run", f"{plan.recovered:,}", "")
     for change in plan.changes:
-        table.add_row(change.kind, f"{change.images:,}", Text(", ".join(change.examples)))
+        table.add_row(change.kind, f"{change.images:,}", _text(", ".join(change.examples)))
     console.print(table)
     price = f"{dollars(plan.price)} for {_calls(plan)}, {plan.seconds_at_quota:,.0f} s at quota"
     _show_lines(console, [("price", price)])
 
 
 def _show_neighbours(console: Console, verdict: Verdict) -> None:
-    table = Table(title=f"Nearest to {verdict.query}", title_justify="left", title_style="bold")
+    table = _table(f"Nearest to {verdict.query}")
     table.add_column("rank", justify="right")
     table.add_column("image", overflow="fold")
     table.add_column("L2 distance", justify="right")
     for rank, neighbour in enumerate(verdict.neighbours, start=1):
-        table.add_row(str(rank), Text(neighbour.image_id), f"{neighbour.distance:.4f}")
+        table.add_row(str(rank), _text(neighbour.image_id), f"{neighbour.distance:.4f}")
     console.print(table)
 
 
@@ -145,6 +194,19 @@ def _result_lines(outcome: SyncOutcome, summary: RunSummary) -> list[tuple[str, 
     ]
 
 
+def _run_line(url: str | None) -> tuple[str, str]:
+    return ("run", url or "not recorded: no Prefect server")
+
+
 def _show_lines(console: Console, lines: list[tuple[str, str]]) -> None:
     for name, value in lines:
-        console.print(Text.assemble((f"{name:>8}  ", "bold"), value), soft_wrap=True)
+        line = Text.assemble((f"{name:>8}  ", "bold"), printable(value))
+        console.print(line, soft_wrap=True)
+
+
+def _table(title: str) -> Table:
+    return Table(title=_text(title), title_justify="left")
+
+
+def _text(text: str, style: Style | str = "") -> Text:
+    return Text(printable(text), style)

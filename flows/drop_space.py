@@ -8,6 +8,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows.command_line import run_flow_from_command_line
+from flows.console import show_sentence
 from tasks.core.comparison import SpaceReport
 from tasks.core.wording import count
 from tasks.spaces import drop_space as drop_one_space
@@ -40,4 +41,4 @@ def _sentence(report: SpaceReport) -> str:
 
 
 if __name__ == "__main__":
-    run_flow_from_command_line(drop_space, lambda report: print(_sentence(report)))
+    run_flow_from_command_line(drop_space, lambda report: show_sentence(_sentence(report)))

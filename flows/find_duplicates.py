@@ -2,13 +2,15 @@
 
 from typing import Annotated
 
-from prefect import flow
+from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
+from prefect.utilities.urls import url_for
 from pydantic import Field
 
 from flows.command_line import run_flow_from_command_line
-from tasks.similar import DuplicatesReport, search_duplicates
+from flows.console import DuplicatesOutcome, show_duplicates
+from tasks.similar import search_duplicates
 
 
 @flow(
@@ -21,7 +23,7 @@ async def find_duplicates(
     index: Annotated[str, Field(min_length=1, max_length=63)] = "image_embeddings",
     distance: Annotated[float, Field(ge=0, le=2)] = 0.1,
     prefix: Annotated[str, Field(max_length=1024)] = "",
-) -> State[DuplicatesReport]:
+) -> State[DuplicatesOutcome]:
     """Search for every image of an index, and group those within a distance; no model is called.
 
     Args:
@@ -30,12 +32,8 @@ async def find_duplicates(
         prefix: Only images whose name begins with this.
     """
     report = await search_duplicates(index, distance, prefix)
-    return Completed(message=report.sentence, data=report)
-
-
-def show_duplicates(report: DuplicatesReport) -> None:
-    """Print what was found, and where it is listed."""
-    print(f"{report.sentence}\nAll groups: {report.csv}")
+    outcome = DuplicatesOutcome(report, url_for("flow-run", runtime.flow_run.id))
+    return Completed(message=report.sentence, data=outcome)
 
 
 if __name__ == "__main__":

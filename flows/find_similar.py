@@ -21,6 +21,7 @@ from flows.console import SimilarOutcome, show_similar
 from tasks.core.questions import Metric, Question
 from tasks.core.settings import get_settings
 from tasks.core.similarreport import answer_json, answer_with_picture
+from tasks.core.wording import printable
 from tasks.similar import ask_index
 
 Name = Annotated[str, Field(min_length=1, max_length=1024)]
@@ -29,7 +30,7 @@ Name = Annotated[str, Field(min_length=1, max_length=1024)]
 def _run_name() -> str:
     asked = runtime.flow_run.parameters
     ways = (asked.get(way) for way in ("image_id", "uri", "file", "text"))
-    return f"similar to {next(filter(None, ways), 'nothing')}"[:200]
+    return printable(f"similar to {next(filter(None, ways), 'nothing')}")[:200]
 
 
 @flow(

@@ -6,6 +6,7 @@ from prefect.logging import get_run_logger
 from tasks.core import listing
 from tasks.core.run import current_run
 from tasks.core.types import Listing
+from tasks.core.wording import printable
 from tasks.names import listing_name
 from tasks.retrying import DURABLE
 
@@ -17,7 +18,7 @@ async def list_images(bucket: str, prefix: str) -> Listing:
     get_run_logger().info(
         "gs://%s/%s holds %d images among %d objects; skipped: %s.",
         bucket,
-        prefix,
+        printable(prefix),
         found.images,
         found.objects,
         ", ".join(f"{count} {why}" for why, count in found.skipped.items()) or "none",

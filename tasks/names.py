@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks.core.run import current_run
 from tasks.core.types import Batch, BatchReport, IndexReport, Listing, Verdict
-from tasks.core.wording import count
+from tasks.core.wording import count, printable
 
 FEWEST_DIGITS = 4
 LONGEST_PLACE = 60
@@ -17,7 +17,7 @@ LONGEST_PLACE = 60
 
 def place(bucket: str, prefix: str) -> str:
     """Return a bucket and prefix on one line, the middle left out where they are long."""
-    text = "".join(letter if letter.isprintable() else "?" for letter in f"{bucket}/{prefix}")
+    text = printable(f"{bucket}/{prefix}")
     half = LONGEST_PLACE // 2
     return text if len(text) <= LONGEST_PLACE else f"{text[: half - 1]}…{text[-half:]}"
 
@@ -61,6 +61,12 @@ def publish_name(parameters: dict[str, Any]) -> str:
     """Return the name of a publish run."""
     verdict: Verdict = parameters["verdict"]
     return f"publish {count(verdict.rows, 'row')} as {parameters['index']}"
+
+
+def ask_name(parameters: dict[str, Any]) -> str:
+    """Return the name of an ask_index run."""
+    images = count(parameters["question"].count, "image")
+    return f"ask {parameters['index']} for {images}"
 
 
 def reuse_name() -> str:

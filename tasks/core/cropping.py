@@ -10,12 +10,11 @@ from PIL import Image
 
 from tasks.core.models import EmbeddingModel
 from tasks.core.scaling import (
-    ORIENTATION,
     SIDE,
-    UPRIGHT,
     eight_bits,
     open_picture,
     prepare_picture,
+    read_orientation,
     turn_upright,
 )
 from tasks.core.subject import OVERVIEW_SIDE, Box, Pixels, find_subject, frame_subject
@@ -49,7 +48,7 @@ def crop_to_subject(data: bytes, name: str, model: EmbeddingModel) -> bytes:
         size = image.size
         image.draft(None, (2 * OVERVIEW_SIDE, 2 * OVERVIEW_SIDE))
         picture = eight_bits(image)
-        orientation = image.getexif().get(ORIENTATION, UPRIGHT)
+        orientation = read_orientation(image)
         subject = find_subject(_overview(picture))
         kept = None if subject is None else frame_subject(subject, *size)
         if kept is not None and picture.size == size:

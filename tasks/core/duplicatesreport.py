@@ -2,13 +2,14 @@
 
 import asyncio
 import csv
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
 from tasks.core.concurrency import for_each
 from tasks.core.duplicates import DuplicateGroup, Duplicates, StoredImage
-from tasks.core.errors import ArtifactError
+from tasks.core.files import replacing
 from tasks.core.links import object_link
 from tasks.core.markdown import code, label
 from tasks.core.pictures import (
@@ -27,9 +28,25 @@ from tasks.core.similarreport import DOWNLOADS_AT_ONCE, read_object
 from tasks.core.wording import count
 
 GROUPS_DRAWN = 6
+GROUPS_PRINTED = 10
 GROUPS_LISTED = 50
 IMAGES_OF_A_GROUP = 6
 SIDE = (WIDTH - MARGIN) // IMAGES_OF_A_GROUP - MARGIN
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicatesReport:
+    """How many groups of duplicates there are, the first of them, and the files that show them.
+
+    The CSV lists all; the picture, of the first, is None where there is no group.
+    """
+
+    groups: int
+    images: int
+    sentence: str
+    first: tuple[DuplicateGroup, ...]
+    csv: Path
+    picture: Path | None
 
 
 async def draw_duplicates(searcher: Searcher, found: Duplicates) -> bytes:
@@ -74,7 +91,10 @@ def duplicates_markdown(settings: Settings, found: Duplicates, png: bytes, path:
         f"{number}. {len(group.images):,} images, {_apart(group)}: {_linked(settings, group)}"
         for number, group in enumerate(found.groups[:GROUPS_LISTED], start=1)
     )
-    picture = f"![The largest groups]({as_data_uri(png)})\n\n" if found.groups else ""
+    groups = len(found.groups)
+    picture = f"![The largest groups]({as_data_uri(png)})\n\n" if groups else ""
+    if groups > GROUPS_DRAWN:
+        picture += f"The picture shows the first {GROUPS_DRAWN} of {groups:,} groups.\n\n"
     return (
         f"# Duplicates in {code(found.space.index)}\n\n{duplicates_sentence(found)}\n\n{picture}"
         f"{rows}\n\n"
@@ -95,20 +115,26 @@ def _linked(settings: Settings, group: DuplicateGroup) -> str:
     return ", ".join(names) + (f" and {left:,} more" if left else "")
 
 
-def write_duplicates(settings: Settings, found: Duplicates) -> Path:
-    """Write all groups as CSV with the columns group, bucket, image_id; return its path.
+def write_duplicates(settings: Settings, found: Duplicates, png: bytes) -> DuplicatesReport:
+    """Write all groups as CSV with the columns group, bucket, image_id, and the picture beside it.
 
     Raises:
-        ArtifactError: the file cannot be written.
+        ArtifactError: a file cannot be written.
     """
     path = settings.data_directory / "duplicates" / f"space-{found.space.space_id}.csv"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(("group", "bucket", "image_id"))
-            for number, group in enumerate(found.groups, start=1):
-                writer.writerows((number, *image) for image in group.images)
-    except OSError as error:
-        raise ArtifactError(f"Cannot write {path}: {error.strerror}.") from error
-    return path
+    with replacing(path) as made, made.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("group", "bucket", "image_id"))
+        for number, group in enumerate(found.groups, start=1):
+            writer.writerows((number, *image) for image in group.images)
+    picture = path.with_suffix(".png")
+    with replacing(picture) as made:
+        made.write_bytes(png)
+    return DuplicatesReport(
+        groups=len(found.groups),
+        images=found.images,
+        sentence=duplicates_sentence(found),
+        first=found.groups[:GROUPS_PRINTED],
+        csv=path,
+        picture=picture if found.groups else None,
+    )

@@ -16,6 +16,7 @@ from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import storage
+from google.cloud.storage.exceptions import DataCorruption
 from requests.exceptions import RequestException
 
 from tasks.core.errors import (
@@ -37,6 +38,9 @@ TOLD_FORMATS = frozenset(
     for name in ("webp", "tiff", "heic", "heif", "avif", "svg+xml", "x-icon", "jxl", "jp2")
 )
 """Formats named one by one in the count of what was skipped; the rest are one reason."""
+
+FAILURES = (exceptions.GoogleAPIError, GoogleAuthError, RequestException, DataCorruption)
+"""What the client raises where a request comes to nothing; translate_error makes it ours."""
 
 GENERIC_CONTENT_TYPES = frozenset({None, "", "application/octet-stream", "binary/octet-stream"})
 
@@ -106,7 +110,7 @@ class ImageLister:
             page = next(pages, None)
             # As the API gives them: the client's Blobs cost as much as all else in a listing.
             return None if page is None else page.raw_page.get("items", [])
-        except (exceptions.GoogleAPIError, GoogleAuthError, RequestException) as error:
+        except FAILURES as error:
             raise translate_error(error, self._bucket) from error
 
     def _recognise(self, item: dict[str, Any]) -> ImageRef | None:
@@ -208,7 +212,7 @@ async def download(
         return bytes(await loop.run_in_executor(threads, blob.download_as_bytes))
     except exceptions.NotFound as error:
         raise ImageGone(f"gs://{bucket}/{name} is not there any more.") from error
-    except (exceptions.GoogleAPIError, GoogleAuthError, RequestException) as error:
+    except FAILURES as error:
         raise translate_error(error, bucket) from error
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from tasks.core.comparison import SpaceReport
 from tasks.core.health import IndexHealth, SpaceHealth, age
 from tasks.core.markdown import code, prose
 from tasks.core.spacesreport import list_spaces
@@ -10,13 +11,14 @@ from tasks.core.wording import count
 
 def health_sentence(health: IndexHealth) -> str:
     """Return the outcome in a line."""
-    shown = next(s.report for s in health.spaces if s.report.space == health.space)
+    shown = _shown(health)
     left = f" ({health.left:,} left for the next run)" if health.left else ""
     recall = "exact searches" if health.recall is None else f"recall {health.recall:.3f}"
+    elsewhere = f", {count(shown.elsewhere, 'row')} not compared" if shown.elsewhere else ""
     return (
         f"{health.space.index} is {'not in order' if health.failed else 'in order'}:"
         f" {count(shown.rows, 'row')}, {recall}, {shown.missing:,} missing,"
-        f" {shown.outdated:,} outdated{left}."
+        f" {shown.outdated:,} outdated{left}{elsewhere}."
     )
 
 
@@ -37,9 +39,25 @@ def health_markdown(health: IndexHealth) -> str:
     return (
         f"# {code(health.space.index)} is {verdict}\n\n{held}"
         f"Checked at {health.checked_at:%Y-%m-%d %H:%M} UTC; {recall}.\n\n"
-        f"{checks}\n\n"
+        f"{checks}\n\n{_not_compared(_shown(health))}"
         f"{_spaces(health.spaces)}\n"
         f"| bucket | last listed | last synced |\n| --- | --- | --- |\n{sources}\n"
+    )
+
+
+def _shown(health: IndexHealth) -> SpaceReport:
+    return next(s.report for s in health.spaces if s.report.space == health.space)
+
+
+def _not_compared(shown: SpaceReport) -> str:
+    """Return what the check of drift says nothing about, and why, where that is something."""
+    if not shown.elsewhere or shown.listing is None:
+        return ""
+    listing = shown.listing
+    place = code(f"gs://{listing.bucket}/{listing.prefix}")
+    return (
+        f"Only the last listing of an index is kept, here that of {place}. Not compared with"
+        f" theirs: {count(shown.elsewhere, 'row')} of other buckets or prefixes.\n\n"
     )
 
 

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable
 
+from tasks.core.wording import printable
+
 PLAIN = re.compile(r"[A-Za-z0-9/.\- ]+(?:_[A-Za-z0-9/.\-]+)*")
 """Names that mean nothing in markdown."""
 
@@ -20,8 +22,7 @@ def codes(names: Iterable[str]) -> str:
 
 
 def _code(name: str) -> str:
-    shown = "".join(character if character.isprintable() else "?" for character in name)
-    return "`" + shown.replace("`", "'") + "`"
+    return "`" + printable(name).replace("`", "'") + "`"
 
 
 def label(name: str) -> str:
@@ -31,8 +32,7 @@ def label(name: str) -> str:
 
 def prose(text: str) -> str:
     """Return a sentence of somebody else's, on one line and without a meaning in markdown."""
-    shown = "".join(character if character.isprintable() else " " for character in text)
-    return re.sub(r"([\\`*_{}\[\]<>#|~$])", r"\\\1", shown)
+    return re.sub(r"([\\`*_{}\[\]<>#|~$])", r"\\\1", printable(text, " "))
 
 
 def yes(held: bool) -> str:  # noqa: FBT001 - the word for a boolean

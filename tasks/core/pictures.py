@@ -3,22 +3,27 @@
 import asyncio
 import base64
 import io
-import re
-from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from google.cloud import storage
+from PIL import Image, ImageDraw, ImageFont
 
-from tasks.core.errors import ArtifactError, ImageGone, StorageError
-from tasks.core.gcs import download
+from tasks.core.captions import fit_name, write_sentence
+from tasks.core.errors import ImageGone, StorageError, UnreadablePicture
+from tasks.core.files import replacing
 from tasks.core.markdown import code
 from tasks.core.run import Run
+from tasks.core.thumbnails import read_bounded, shrink
 from tasks.core.types import Verdict
 
 WIDTH = 1000
 MARGIN = 20
+QUERY_SIDE = 300
+HELD_SIDE = 2 * QUERY_SIDE
+"""Pixels: as much of a picture as is held until its tile is drawn."""
+
 MOST_BYTES = 150_000
 """As base64 in a markdown artifact this stays under 200 KB."""
 
@@ -32,9 +37,6 @@ MOST_NEIGHBOURS = 20
 QUERY_LETTERS, LARGE_LETTERS, SMALL_LETTERS = 22, 18, 13
 LEADING = 3
 PAPER, INK, FAINT, FRAME, ACCENT = "#ffffff", "#1f2933", "#6b7684", "#d9dee5", "#2f6fde"
-
-
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +58,33 @@ async def draw_contact_sheet(run: Run, verdict: Verdict) -> Path:
     Raises:
         ArtifactError: the file cannot be written.
     """
-    tiles = [Tile(verdict.query, "the query", await _read(run, run.options.bucket, verdict.query))]
+    client = run.clients.storage
+    query = await read_tile(client, run.options.bucket, verdict.query)
+    tiles = [Tile(verdict.query, "the query", query)]
     for rank, neighbour in enumerate(verdict.neighbours[:MOST_NEIGHBOURS], start=1):
-        data = await _read(run, neighbour.bucket, neighbour.image_id)
+        data = await read_tile(client, neighbour.bucket, neighbour.image_id)
         tiles.append(Tile(neighbour.image_id, f"{rank}.  distance {neighbour.distance:.3f}", data))
-    try:
-        run.contact_sheet.parent.mkdir(parents=True, exist_ok=True)
-        run.contact_sheet.write_bytes(await asyncio.to_thread(compose_sheet, tiles))
-    except OSError as error:
-        raise ArtifactError(f"Cannot write {run.contact_sheet}: {error.strerror}.") from error
+    png = await asyncio.to_thread(compose_sheet, tiles)
+    with replacing(run.contact_sheet) as made:
+        made.write_bytes(png)
     return run.contact_sheet
 
 
-async def _read(run: Run, bucket: str, image_id: str) -> bytes | None:
+async def read_tile(client: storage.Client, bucket: str, name: str) -> bytes | None:
+    """Return an object as a picture for a tile, small; None where it cannot be drawn."""
     try:
-        return await download(run.clients.storage, bucket, image_id)
-    except (ImageGone, StorageError):
+        return await asyncio.to_thread(_read_small, client, bucket, name)
+    except (ImageGone, StorageError, UnreadablePicture):
         # A sheet with a blank tile is worth more than no sheet.
         return None
+
+
+def _read_small(client: storage.Client, bucket: str, name: str) -> bytes:
+    # A sheet's pictures are all held until it is drawn: as they are they could be a gigabyte.
+    buffer = io.BytesIO()
+    data = read_bounded(client, bucket, name)
+    shrink(data, name, HELD_SIDE, HELD_SIDE).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
 
 
 def compose_sheet(tiles: Sequence[Tile]) -> bytes:
@@ -92,6 +103,13 @@ def encode_sheet(sheet: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
+def how_many_drawn(found: int) -> str:
+    """Return a sentence where a sheet shows fewer neighbours than there are; else nothing."""
+    if found <= MOST_NEIGHBOURS:
+        return ""
+    return f"The picture shows the first {MOST_NEIGHBOURS} of {found} images."
+
+
 def as_data_uri(png: bytes) -> str:
     """Return a PNG as a data: URI, which Prefect's UI paints inside markdown."""
     return "data:image/png;base64," + base64.b64encode(png).decode()
@@ -101,15 +119,14 @@ def _draw(tiles: Sequence[Tile]) -> Image.Image:
     columns = 3 if len(tiles) - 1 <= 6 else 5  # noqa: PLR2004 - up to two rows of three
     rest = tiles[1:]
     rows = max(1, -(-len(rest) // columns))
-    query_side = 300
-    grid_left = MARGIN + query_side + MARGIN
+    grid_left = MARGIN + QUERY_SIDE + MARGIN
     side = (WIDTH - grid_left - MARGIN * columns) // columns
     step = side + caption_height(side) + MARGIN
-    query_height = query_side + caption_height(query_side, QUERY_LETTERS)
+    query_height = QUERY_SIDE + caption_height(QUERY_SIDE, QUERY_LETTERS)
     height = MARGIN + max(rows * step, query_height + MARGIN)
     sheet = Image.new("RGB", (WIDTH, height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw_tile(sheet, draw, tiles[0], (MARGIN, MARGIN), query_side)
+    draw_tile(sheet, draw, tiles[0], (MARGIN, MARGIN), QUERY_SIDE)
     for number, tile in enumerate(rest):
         row, column = divmod(number, columns)
         corner = (grid_left + column * (side + MARGIN), MARGIN + row * step)
@@ -137,7 +154,7 @@ def draw_tile(
         place = (left + (side - picture.width) // 2, top + (side - picture.height) // 2)
         sheet.paste(picture, place)
     else:
-        _write(draw, tile.sentence, corner, side)
+        write_sentence(draw, tile.sentence, corner, side, INK)
     is_query = tile.subtitle == "the query"
     draw.rectangle(
         (left, top, left + side - 1, top + side - 1),
@@ -156,87 +173,12 @@ def draw_tile(
 
 def _thumbnail(data: bytes | None, side: int) -> Image.Image:
     try:
-        picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data or b"")))
-        picture.thumbnail((side - 8, side - 8))
-        layer = picture.convert("RGBA")
-        paper = Image.new("RGBA", layer.size, PAPER)
-        return Image.alpha_composite(paper, layer).convert("RGB")
-    # Pillow reports a PNG with a broken chunk as a SyntaxError.
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        picture = shrink(data or b"", "it", side - 8, side - 8)
+    except UnreadablePicture:
         return Image.new("RGB", (side - 8, side - 8), FRAME)
-
-
-def _write(draw: ImageDraw.ImageDraw, text: str, corner: tuple[int, int], side: int) -> None:
-    """Write a sentence into a square, as large as it fits; a very long one is cut."""
-    width = side - 2 * MARGIN
-    for size in (34, 26, 20, 16):
-        font = ImageFont.load_default(size)
-        lines = _wrap(draw, text, font, width)
-        most = width // (size + 8)
-        if len(lines) <= most:
-            break
-    shown = [*lines[: most - 1], lines[most - 1] + "…"] if len(lines) > most else lines
-    top = corner[1] + (side - len(shown) * (size + 8)) // 2
-    for number, line in enumerate(shown):
-        left = corner[0] + (side - draw.textlength(line, font)) // 2
-        draw.text((left, top + number * (size + 8)), line, INK, font)
-
-
-def _wrap(
-    draw: ImageDraw.ImageDraw,
-    text: str,
-    font: Font,
-    width: int,
-) -> list[str]:
-    lines = [""]
-    for word in _printable(text.replace("\n", " ")).split():
-        longer = f"{lines[-1]} {word}".strip()
-        if draw.textlength(longer, font) <= width or not lines[-1]:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    return [_shorten(draw, line, font, width) for line in lines]
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
-def fit_name(draw: ImageDraw.ImageDraw, name: str, font: Font, width: int) -> list[str]:
-    """Return a name on one line or two; one that is longer keeps its beginning and its end.
-
-    A second line begins after the last folder where that fits, else after a sign that divides
-    words, else anywhere.
-    """
-    text = _printable(name)
-
-    def fits(part: str) -> bool:
-        return draw.textlength(part, font) <= width
-
-    if fits(text):
-        return [text]
-    head = _most(text, fits)
-    for end in (text.rfind("/") + 1, *_divisions(text[:head]), head):
-        if 0 < end <= head and fits(text[end:]):
-            return [text[:end].rstrip(), text[end:]]
-    return [text[:head], "…" + text[len(text) - _most(text[::-1], lambda part: fits("…" + part)) :]]
-
-
-def _divisions(text: str) -> list[int]:
-    """Return where words begin after a sign that divides them, the last first."""
-    return [found.end() for found in re.finditer(r"[-_/ ]", text)][::-1]
-
-
-def _most(text: str, fits: Callable[[str], bool]) -> int:
-    """Return how many letters fit from the text's beginning; one does, however wide it is."""
-    return max(1, bisect_left(range(1, len(text) + 1), True, key=lambda end: not fits(text[:end])))
-
-
-def _shorten(draw: ImageDraw.ImageDraw, text: str, font: Font, width: int) -> str:
-    """Return the text on one line, its end cut where it is too long."""
-    if draw.textlength(text, font) <= width:
-        return text
-    return text[: _most(text, lambda part: draw.textlength(part + "…", font) <= width)] + "…"
+    layer = picture.convert("RGBA")
+    paper = Image.new("RGBA", layer.size, PAPER)
+    return Image.alpha_composite(paper, layer).convert("RGB")
 
 
 def contact_sheet_markdown(verdict: Verdict, png: bytes) -> str:
@@ -248,5 +190,6 @@ def contact_sheet_markdown(verdict: Verdict, png: bytes) -> str:
     return (
         f"# Nearest to {code(verdict.query)}\n\n"
         f"![The query and its nearest images]({as_data_uri(png)})\n\n"
+        f"{how_many_drawn(len(verdict.neighbours))}\n\n"
         f"| rank | image | L2 distance |\n| --- | --- | --- |\n{rows}\n"
     )

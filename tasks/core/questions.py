@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from tasks.core.errors import InvalidInput
+from tasks.core.wording import printable
 
 Metric: TypeAlias = Literal["l2", "cosine", "inner_product"]
 
@@ -20,7 +21,15 @@ MOST_TOKENS = 32
 """What multimodalembedding@001 reads of a text; Google cuts the rest without a word."""
 
 LETTERS_A_TOKEN = 8
-PIECE = re.compile(r"\w+|[^\w\s]")
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
+    "\u1100-\u11ff\uac00-\ud7af"  # Hangul
+    "\u3005-\u3007\u3040-\u31ff\uff66-\uff9f"  # kana, bopomofo
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Chinese characters
+)
+"""Scripts that put no spaces between words, or whose letters are whole syllables."""
+
+PIECE = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+|[^\w\s]")
 OBJECT_URI = re.compile(r"gs://([^/]+)/(.+)", re.DOTALL)
 
 FROM_L2: dict[Metric, Callable[[float], float]] = {
@@ -94,12 +103,12 @@ class Question:
 
     @property
     def label(self) -> str:
-        """The question in a few words, as for a heading."""
+        """The question in a few words, as for a heading: on one line, all of it printable."""
         if self.text is not None:
-            return f"“{self.text}”"
+            return printable(f"“{self.text}”", " ")
         if self.file is not None:
-            return self.file.name
-        return self.image_id or self.uri or "an uploaded picture"
+            return printable(self.file.name)
+        return printable(self.image_id or self.uri or "an uploaded picture")
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -131,7 +140,8 @@ def estimate_tokens(text: str) -> int:
 
     Its tokenizer is not published. Google's page on multimodal embeddings equates 32 tokens with
     about 32 words; words of more than 8 letters and punctuation marks are counted on top, as
-    tokenizers of word pieces split them off. Near the limit it can be wrong either way.
+    tokenizers of word pieces split them off, and each letter of a script without spaces is one.
+    Near the limit it can be wrong either way.
     """
     return sum(math.ceil(len(piece) / LETTERS_A_TOKEN) for piece in PIECE.findall(text))
 

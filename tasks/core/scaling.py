@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from tasks.core.errors import UnreadablePicture
 from tasks.core.models import EmbeddingModel
@@ -23,6 +23,17 @@ MOST_PIXELS = 1024 * 1024 * 1024 // 4 // 3
 UPRIGHT = 1
 ORIENTATION = 0x0112
 """The EXIF tag that says how the camera was held (EXIF 2.32, tag 274)."""
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a picture back, by the value of that tag."""
 
 # A JPEG with further pictures in it, as some cameras write them, is a JPEG to any reader.
 OTHER_NAMES = {"MPO": "JPEG"}
@@ -70,7 +81,7 @@ def prepare_picture(data: bytes, name: str, model: EmbeddingModel) -> bytes:
     """
     with open_picture(data, name, model) as image:
         small = min(image.size) <= SIDE and max(image.size) <= LONGEST_SIDE
-        upright = image.getexif().get(ORIENTATION, UPRIGHT) == UPRIGHT
+        upright = read_orientation(image) == UPRIGHT
         if small and upright and len(data) <= model.max_bytes:
             image.load()
             return data
@@ -121,15 +132,30 @@ def _scale(image: Image.Image) -> Image.Image:
     # JPEG alone can decode at a half, quarter or eighth of its size, and does so much faster.
     image.draft(None, (2 * width, 2 * height))
     picture = eight_bits(image).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    return turn_upright(picture, image.getexif().get(ORIENTATION, UPRIGHT))
+    return turn_upright(picture, read_orientation(image))
+
+
+def read_orientation(image: Image.Image) -> int:
+    """Return how the camera was held (a value of the EXIF tag); upright where that is not told.
+
+    Cameras and editors write tags of wrong types, which are no reason not to show the picture.
+    """
+    try:
+        told = image.getexif().get(ORIENTATION)
+    except DECODER_ERRORS:
+        return UPRIGHT
+    return told if isinstance(told, int) and told in TURNS else UPRIGHT
 
 
 def turn_upright(picture: Image.Image, orientation: int) -> Image.Image:
-    """Return a picture turned back from how the camera was held (a value of the EXIF tag)."""
-    exif = Image.Exif()
-    exif[ORIENTATION] = orientation
-    picture.info["exif"] = exif.tobytes()
-    return ImageOps.exif_transpose(picture)
+    """Return a picture turned back from how the camera was held, and without its EXIF.
+
+    Pillow's own way encodes every other tag anew, and stops at those of a wrong type.
+    """
+    turned = picture.transpose(TURNS[orientation]) if orientation in TURNS else picture
+    for told in ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"):
+        turned.info.pop(told, None)
+    return turned
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
@@ -142,6 +168,5 @@ def eight_bits(image: Image.Image) -> Image.Image:
 
 def _encode(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    image.info.pop("exif", None)
     image.save(buffer, "PNG")
     return buffer.getvalue()

@@ -2,20 +2,31 @@
 
 import asyncio
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
 from tasks.core.concurrency import for_each
-from tasks.core.errors import ArtifactError, ImageGone, StorageError
-from tasks.core.gcs import download
+from tasks.core.errors import StorageError
+from tasks.core.files import keep_newest_sheets, replacing
 from tasks.core.markdown import code, label
-from tasks.core.pictures import MOST_NEIGHBOURS, Tile, as_data_uri, compose_sheet
+from tasks.core.pictures import (
+    MOST_NEIGHBOURS,
+    Tile,
+    as_data_uri,
+    compose_sheet,
+    how_many_drawn,
+    read_tile,
+)
 from tasks.core.questions import Question, parse_uri
 from tasks.core.searcher import Searcher, open_searcher
 from tasks.core.settings import Settings
 from tasks.core.similar import Answer, SimilarImage, find_similar
 
 DOWNLOADS_AT_ONCE = 5
+
+SHEETS_KEPT = 200
+"""Of questions; at most 30 MB."""
 
 MEASURES = {
     "l2": "L2 distance",
@@ -37,16 +48,21 @@ async def answer_with_picture(
         answer = await find_similar(searcher, index, question)
         png = await draw_answer(searcher, answer)
     path = sheet_path(settings, index, question)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(png)
-    except OSError as error:
-        raise ArtifactError(f"Cannot write {path}: {error.strerror}.") from error
+    await asyncio.to_thread(_write_sheet, path, png)
     return answer, path
 
 
+def _write_sheet(path: Path, png: bytes) -> None:
+    with replacing(path) as made:
+        made.write_bytes(png)
+    keep_newest_sheets(path.parent, SHEETS_KEPT)
+
+
 def sheet_path(settings: Settings, index: str, question: Question) -> Path:
-    """Return where the sheet of a question goes: asking it again overwrites it."""
+    """Return where the sheet of a question goes: asking it again overwrites it.
+
+    The sheets of the last questions stay, of whatever index.
+    """
     asked = repr((index, question, question.data)).encode("utf-8", "surrogatepass")
     name = f"{hashlib.sha256(asked).hexdigest()[:16]}.png"
     return settings.data_directory / "similar-images" / name
@@ -66,12 +82,13 @@ async def draw_answer(searcher: Searcher, answer: Answer) -> bytes:
 
 
 async def read_object(searcher: Searcher, bucket: str, name: str) -> bytes | None:
-    """Return an object's bytes for a picture; None where it cannot be read."""
+    """Return an object as a picture for a tile; None where it cannot be drawn."""
     try:
-        return await download(await searcher.storage(), bucket, name)
-    except (ImageGone, StorageError):
-        # A sheet with a blank tile is worth more than no sheet.
+        client = await searcher.storage()
+    except StorageError:
+        # There are no credentials: then none is drawn.
         return None
+    return await read_tile(client, bucket, name)
 
 
 def _caption(answer: Answer, neighbour: SimilarImage) -> str:
@@ -85,10 +102,18 @@ async def _query_tile(searcher: Searcher, answer: Answer) -> Tile:
     if question.text is not None:
         return Tile("", "the query", None, sentence=question.label)
     if question.file is not None:
-        data = await asyncio.to_thread(question.file.read_bytes)
+        data = await asyncio.to_thread(_read_again, question.file)
     elif answer.uri is not None:
         data = await read_object(searcher, *parse_uri(answer.uri))
     return Tile(question.label, "the query", data)
+
+
+def _read_again(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except OSError:
+        # It was there when the model was asked: the answer is paid for, and is shown.
+        return None
 
 
 def answer_markdown(answer: Answer, png: bytes) -> str:
@@ -103,6 +128,7 @@ def answer_markdown(answer: Answer, png: bytes) -> str:
     return (
         f"# Nearest to {code(answer.question.label)}\n\n{warnings}"
         f"![The question and the nearest images]({as_data_uri(png)})\n\n"
+        f"{how_many_drawn(len(answer.neighbours))}\n\n"
         f"| rank | image | {MEASURES[answer.question.metric]} |\n| --- | --- | --- |\n{rows}\n\n"
         f"Asked of {code(space.index)}, space {space.space_id}: {code(space.label)};"
         f" {_calls(answer)}.\n"
@@ -115,6 +141,11 @@ def _calls(answer: Answer) -> str:
     return "the model was called once"
 
 
+def _as_text(path: Path) -> str:
+    """Return a path as what JSON can hold: a name on disk need not be text."""
+    return os.fsencode(path).decode(errors="replace")
+
+
 def answer_json(answer: Answer, picture: Path | None, run_url: str | None) -> dict[str, Any]:
     """Return the answer as what json.dumps takes."""
     question, space = answer.question, answer.space
@@ -122,7 +153,7 @@ def answer_json(answer: Answer, picture: Path | None, run_url: str | None) -> di
         "question": {
             "image_id": question.image_id,
             "uri": question.uri,
-            "file": None if question.file is None else str(question.file),
+            "file": None if question.file is None else _as_text(question.file),
             "text": question.text,
             "count": question.count,
             "metric": question.metric,
@@ -149,6 +180,6 @@ def answer_json(answer: Answer, picture: Path | None, run_url: str | None) -> di
         ],
         "calls": answer.calls,
         "warnings": list(answer.warnings),
-        "picture": None if picture is None else str(picture),
+        "picture": None if picture is None else _as_text(picture),
         "run": run_url,
     }

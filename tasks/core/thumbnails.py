@@ -11,15 +11,19 @@ from dataclasses import dataclass
 
 from google.api_core import exceptions
 from google.api_core.retry import Retry
-from google.auth.exceptions import GoogleAuthError
 from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
-from PIL import Image, ImageOps, UnidentifiedImageError
-from requests.exceptions import RequestException
+from PIL import Image, UnidentifiedImageError
 
 from tasks.core.errors import ImageGone, UnreadablePicture
-from tasks.core.gcs import translate_error
-from tasks.core.scaling import DECODER_ERRORS, ORIENTATION, TOO_LARGE, UPRIGHT, eight_bits
+from tasks.core.gcs import FAILURES, translate_error
+from tasks.core.scaling import (
+    DECODER_ERRORS,
+    TOO_LARGE,
+    eight_bits,
+    read_orientation,
+    turn_upright,
+)
 
 MOST_BYTES = 30_000_000
 """Of an object; those of an index have at most 20 MB."""
@@ -30,6 +34,9 @@ ROOMY_PIXELS = 12_000_000
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP", "TIFF")
 """Pillow's decoders that are let at an object's bytes."""
+
+DAMAGE = (*DECODER_ERRORS, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError)
+"""What comes out of Pillow on bytes that nobody foresaw: a picture to look at stops nothing."""
 
 JPEG_QUALITY = 82
 WEBP_QUALITY = 80
@@ -64,27 +71,35 @@ def read_thumbnail(
         StorageError: it cannot be read.
         UnreadablePicture: it is not a picture, or too large.
     """
-    address = f"gs://{bucket}/{name}"
     try:
-        try:
-            data = _download(client, bucket, name, generation)
-            current = True
-        except exceptions.NotFound:
-            data = _download(client, bucket, name, None)
-            current = False
+        data, current = read_bounded(client, bucket, name, generation), True
+    except ImageGone:
+        data, current = read_bounded(client, bucket, name), False
+    return make_thumbnail(data, f"gs://{bucket}/{name}", side, current=current)
+
+
+def read_bounded(
+    client: storage.Client, bucket: str, name: str, generation: int | None = None
+) -> bytes:
+    """Return the bytes of a version of an object, or of the present one where none is named.
+
+    Raises:
+        ImageGone: there is no such object, or version of it, any more.
+        StorageError: it cannot be read.
+        UnreadablePicture: it is too large to be decoded; no more is read than tells so.
+    """
+    address = f"gs://{bucket}/{name}"
+    blob = client.bucket(bucket).blob(name, generation=generation)
+    try:
+        # The last byte of a range is part of it: one more than is taken tells that there is more.
+        data = blob.download_as_bytes(end=MOST_BYTES, timeout=TIMEOUT_SECONDS, retry=RETRY)
     except exceptions.NotFound as error:
         raise ImageGone(f"{address} is not there any more.") from error
-    except (exceptions.GoogleAPIError, GoogleAuthError, RequestException) as error:
+    except FAILURES as error:
         raise translate_error(error, bucket) from error
     if len(data) > MOST_BYTES:
         raise UnreadablePicture(f"{address} has more than {MOST_BYTES:,} bytes; it is not decoded.")
-    return make_thumbnail(data, address, side, current=current)
-
-
-def _download(client: storage.Client, bucket: str, name: str, generation: int | None) -> bytes:
-    blob = client.bucket(bucket).blob(name, generation=generation)
-    # The last byte of a range is part of it: one more than is taken tells that there is more.
-    return bytes(blob.download_as_bytes(end=MOST_BYTES, timeout=TIMEOUT_SECONDS, retry=RETRY))
+    return bytes(data)
 
 
 def make_thumbnail(data: bytes, name: str, side: int, *, current: bool = True) -> Thumbnail:
@@ -95,19 +110,7 @@ def make_thumbnail(data: bytes, name: str, side: int, *, current: bool = True) -
     Raises:
         UnreadablePicture: it is not a picture, damaged, or has too many pixels.
     """
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            pixels = image.width * image.height
-            if pixels > MOST_PIXELS:
-                raise UnreadablePicture(f"{name} has {pixels:,} pixels; it is not decoded.")
-            with _roomy if pixels > ROOMY_PIXELS else nullcontext():
-                picture = _shrink(image, side)
-    except TOO_LARGE as error:
-        raise UnreadablePicture(f"{name} has too many pixels to decode safely: {error}") from error
-    except UnidentifiedImageError as error:
-        raise UnreadablePicture(f"{name} is not a picture.") from error
-    except DECODER_ERRORS as error:
-        raise UnreadablePicture(f"{name} is damaged: {error}.") from error
+    picture = shrink(data, name, side, 2 * side)
     buffer = io.BytesIO()
     if picture.mode == "RGBA":
         picture.save(buffer, "WEBP", quality=WEBP_QUALITY, method=2)
@@ -116,15 +119,33 @@ def make_thumbnail(data: bytes, name: str, side: int, *, current: bool = True) -
     return Thumbnail(buffer.getvalue(), "image/jpeg", current)
 
 
-def _shrink(image: Image.Image, side: int) -> Image.Image:
-    share = min(1.0, side / min(image.size), 2 * side / max(image.size))
+def shrink(data: bytes, name: str, shorter: int, longer: int) -> Image.Image:
+    """Return a picture upright, as L, RGB or RGBA, its sides at most so many pixels.
+
+    Raises:
+        UnreadablePicture: it is not a picture, damaged, or has too many pixels.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            pixels = image.width * image.height
+            if pixels > MOST_PIXELS:
+                raise UnreadablePicture(f"{name} has {pixels:,} pixels; it is not decoded.")
+            with _roomy if pixels > ROOMY_PIXELS else nullcontext():
+                return _shrink(image, shorter, longer)
+    except TOO_LARGE as error:
+        raise UnreadablePicture(f"{name} has too many pixels to decode safely: {error}") from error
+    except UnidentifiedImageError as error:
+        raise UnreadablePicture(f"{name} is not a picture.") from error
+    except DAMAGE as error:
+        raise UnreadablePicture(f"{name} is damaged: {error}.") from error
+
+
+def _shrink(image: Image.Image, shorter: int, longer: int) -> Image.Image:
+    share = min(1.0, shorter / min(image.size), longer / max(image.size))
     size = (max(1, round(share * image.width)), max(1, round(share * image.height)))
     # JPEG alone can decode at a half, quarter or eighth of its size, and does so much faster.
     image.draft(None, (2 * size[0], 2 * size[1]))
-    orientation = image.getexif()
+    orientation = read_orientation(image)
     # Less than half the time of Lanczos, and at this size no less sharp to the eye.
     picture = eight_bits(image).resize(size, Image.Resampling.HAMMING, reducing_gap=2.0)
-    exif = Image.Exif()
-    exif[ORIENTATION] = orientation.get(ORIENTATION, UPRIGHT)
-    picture.info["exif"] = exif.tobytes()
-    return ImageOps.exif_transpose(picture)
+    return turn_upright(picture, orientation)

@@ -1,4 +1,4 @@
-"""Say numbers as people read them: one call, two calls, $0.0165."""
+"""Say numbers and names as people read them: one call, two calls, $0.0165."""
 
 SMALLEST_PRICE = 0.0001
 """US dollars: what one image costs. Less is not told by a number."""
@@ -21,3 +21,8 @@ def dollars(amount: float) -> str:
         return f"less than ${SMALLEST_PRICE}"
     whole, _, parts = f"{amount:,.4f}".partition(".")
     return f"${whole}.{parts.rstrip('0'):0<2}"
+
+
+def printable(text: str, instead: str = "?") -> str:
+    """Return a text with a sign in place of what has no glyph: line ends, escapes, directions."""
+    return "".join(character if character.isprintable() else instead for character in text)

@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-from prefect.client.schemas.objects import Artifact, FlowRun
+from prefect.client.schemas.filters import ArtifactFilter
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import PrefectHTTPStatusError
 
@@ -19,6 +18,7 @@ from deployments.local.samples import DEMO_QUERY
 from deployments.local.stack import Stack
 from tests.acceptance.conftest import SamplesRun
 from tests.acceptance.programs import Program
+from tests.acceptance.recorded import artifact_of
 from tests.acceptance.test_deployments import reaching
 from tests.support.databases import execute, fetchval
 
@@ -44,15 +44,6 @@ def asking_alone(samples_run: SamplesRun, tmp_path: Path) -> Program:
     return program(samples_run, "flows.find_similar", **changes)
 
 
-async def artifact_of(client: PrefectClient, run: FlowRun, key: str) -> Artifact:
-    """Return the one artifact of a key that a run made."""
-    ours = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
-    [found] = [
-        each for each in await client.read_artifacts(artifact_filter=ours) if each.key == key
-    ]
-    return found
-
-
 async def test_a_sentence_is_answered_with_a_table_a_picture_and_a_run(
     asking: Program, prefect_client: PrefectClient
 ) -> None:
@@ -68,7 +59,7 @@ async def test_a_sentence_is_answered_with_a_table_a_picture_and_a_run(
     assert run.state is not None
     assert run.state.message is not None
     assert run.state.message.startswith("4 images nearest to “a plane in the sky”")
-    page = await artifact_of(prefect_client, run, "similar-images")
+    page = await artifact_of(prefect_client, run.id, "similar-images")
     assert "data:image/png;base64," in str(page.data)
     assert str(page.data).count("alt=media") == 4
     assert len(str(page.data)) < 220_000
@@ -151,14 +142,14 @@ async def test_a_question_through_the_api_is_answered_by_the_worker(
     run = await prefect_client.create_flow_run_from_deployment(find.id, parameters=asked)
     run = await reaching(prefect_client, run, "Completed")
     assert run.name == "similar to flamingo"
-    page = await artifact_of(prefect_client, run, "similar-images")
+    page = await artifact_of(prefect_client, run.id, "similar-images")
     assert "birds/flamingo" in str(page.data)
 
     check = await prefect_client.read_deployment_by_name("check-index/check-index")
     sound = {"index": INDEX}
     run = await prefect_client.create_flow_run_from_deployment(check.id, parameters=sound)
     run = await reaching(prefect_client, run, "Completed")
-    assert (await artifact_of(prefect_client, run, "index-health")).description is not None
+    assert (await artifact_of(prefect_client, run.id, "index-health")).description is not None
 
     database = worker_stack.addresses.database_url
     statement = "SELECT space_id FROM birdwalk.spaces WHERE index_name = $1"
@@ -169,7 +160,7 @@ async def test_a_question_through_the_api_is_answered_by_the_worker(
     assert run.state is not None
     assert "2 missing" in (run.state.message or "")
     assert "Run embed-images on gs://birdwalk/birds/" in (run.state.message or "")
-    page = await artifact_of(prefect_client, run, "index-health")
+    page = await artifact_of(prefect_client, run.id, "index-health")
     assert "`asked` is not in order" in str(page.data)
 
 
@@ -211,11 +202,18 @@ async def test_duplicates_are_listed_and_shown(
 ) -> None:
     finished = await program(samples_run, "flows.find_duplicates").run("--distance", "0.3")
     assert finished.status == 0, finished.err
-    groups = re.match(r"(\d+) groups of (\d+) images", finished.out)
+    groups = re.match(r"(\d+) groups of (\d+) images", finished.fact("found"))
     assert groups is not None
-    listed = pd.read_csv(finished.out.split("All groups: ")[1].strip())
+    listed = pd.read_csv(finished.fact("CSV"))
     assert len(listed) == int(groups[2])
     assert "planes/airplane-mirrored.png" in set(listed["image_id"])
+    assert finished.out.startswith("The groups")
+    printed = {word for word in finished.out.split() if word.endswith((".png", ".jpg"))}
+    assert set(listed["image_id"]) <= printed
+    with Image.open(finished.fact("picture")) as sheet:
+        assert sheet.width > 300
+        assert len(sheet.convert("RGB").getcolors(1 << 24) or ()) > 50
+    assert Path(finished.fact("picture")).parent == Path(finished.fact("CSV")).parent
     found = await prefect_client.read_artifacts(
         artifact_filter=ArtifactFilter.model_validate({"key": {"any_": ["duplicates"]}})
     )

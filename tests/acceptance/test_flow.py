@@ -1,6 +1,8 @@
 """The flow, started from a terminal on the local stack."""
 
+import re
 import signal
+from collections import defaultdict
 from pathlib import Path
 
 import asyncpg
@@ -23,6 +25,9 @@ NEAREST = """
 """
 SLOWLY = ("--requests-per-minute", "600", "--batch-size", "10")
 PICTURES = 60
+
+LOGGED = re.compile(r"^[\d:.]+ \| (\w+) +\| ((?:Task|Flow) run '.+?') - (.+)$", re.MULTILINE)
+PREFECTS_OWN = re.compile(r"Beginning flow run|View at http|Finished in state|Created ")
 
 
 async def vectors_of(url: str) -> dict[str, np.ndarray]:
@@ -116,6 +121,27 @@ async def test_every_step_is_a_task_run_that_hangs_on_the_one_before(
         ("verify", "publish"),
     ):
         assert edge in edges, edges
+
+
+def test_the_log_is_sentences_at_info_at_most_one_a_batch(samples_run: SamplesRun) -> None:
+    said: defaultdict[str, list[str]] = defaultdict(list)
+    tasks = set()
+    for level, run, message in LOGGED.findall(samples_run.finished.err):
+        assert level != "DEBUG", message
+        tasks.add(run)
+        if level == "INFO" and not PREFECTS_OWN.match(message):
+            assert re.fullmatch(r"[^{}]{20,200}\.", message), "not a sentence"
+            said[run].append(message)
+    embedding, inserting = (
+        sorted(run for run in tasks if run.startswith(f"Task run '{step} "))
+        for step in ("embed", "insert")
+    )
+    assert (len(embedding), len(inserting)) == (3, 3)
+    assert {run: len(said[run]) for run in embedding} == dict.fromkeys(embedding, 1)
+    assert not [said[run] for run in inserting if said[run]]
+    assert max(map(len, said.values())) == 1, said
+    assert len(said) >= 8
+    assert not [run for run in said if run.startswith("Flow run")]
 
 
 async def test_a_second_run_asks_the_model_nothing(

@@ -19,7 +19,7 @@ from tasks.core.run import Run
 from tasks.core.searcher import open_searcher
 from tasks.core.settings import Settings
 from tasks.core.similar import find_active_space, find_similar
-from tasks.core.spaces import publish
+from tasks.core.spaces import create_table, find_space, publish
 from tasks.core.types import Check
 from tests.support.buckets import LocalBucket, picture
 from tests.support.databases import execute, fetch, fetchval
@@ -75,6 +75,32 @@ async def test_the_gate_raises_ef_search_until_recall_is_good_and_readers_are_to
         for filtered, expected in ((False, chosen), (True, max(chosen, 400))):
             await widen_search(connection, space, 10, filtered=filtered)
             assert await connection.fetchval(SETTING) == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "filtered", "expected"),
+    [
+        (10, False, 100),
+        (50, False, 100),
+        (51, False, 102),
+        (100, False, 200),
+        (101, False, 202),
+        (404, True, 808),
+        (600, True, 1000),
+    ],
+)
+async def test_ef_search_follows_how_many_are_wanted(
+    run: Run,
+    wanted: int,
+    filtered: bool,  # noqa: FBT001 - a parameter of the test
+    expected: int,
+) -> None:
+    await create_table(run)
+    space = await find_space(run)
+    assert space.ef_search == 100
+    async with run.database.transaction() as connection:
+        await widen_search(connection, space, wanted, filtered=filtered)
+        assert await connection.fetchval(SETTING) == expected
 
 
 async def test_an_index_that_no_ef_search_helps_is_built_anew(

@@ -21,6 +21,8 @@ async def walk(*, bird: str, steps: Annotated[int, Field(ge=1)] = 3) -> str:
     """
     if bird == "heron":
         raise GateFailed("The index was not published [bold]at all[/bold].")
+    if bird == "parrot":
+        raise GateFailed("Such as \x1b[31m\x9b2Ja.png,\nor [/x].")
     if bird == "crow":
         raise IndexBusy("held by another run")
     if bird == "owl":
@@ -60,6 +62,7 @@ def test_a_completed_flow_shows_its_outcome_and_exits_with_0(
     ("bird", "message"),
     [
         ("heron", "GateFailed: The index was not published [bold]at all[/bold]."),
+        ("parrot", "GateFailed: Such as ?[31m?2Ja.png,\nor [/x].\n"),
         ("crow", "IndexBusy: held by another run"),
     ],
 )

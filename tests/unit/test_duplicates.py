@@ -64,12 +64,24 @@ def test_what_could_go_is_all_but_one_of_each_group() -> None:
 def test_the_csv_lists_every_image_of_every_group(tmp_path: Path) -> None:
     odd = StoredImage("b", 'a,"b"\n.png')
     found = Duplicates(SPACE, 0.1, (DuplicateGroup((odd, image(1)), 0.0), group(4, 5)))
-    path = write_duplicates(Settings(data_directory=tmp_path), found)
-    with path.open(newline="", encoding="utf-8") as file:
+    report = write_duplicates(Settings(data_directory=tmp_path), found, b"png")
+    assert (report.groups, report.images) == (2, 4)
+    assert report.picture is not None
+    assert report.picture.parent == report.csv.parent
+    assert report.picture.read_bytes() == b"png"
+    with report.csv.open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     assert header == ["group", "bucket", "image_id"]
     assert rows[0] == ["1", "b", 'a,"b"\n.png']
     assert [row[0] for row in rows] == ["1", "1", "2", "2"]
+
+
+def test_of_no_group_there_is_no_picture_and_the_csv_is_empty(tmp_path: Path) -> None:
+    settings = Settings(data_directory=tmp_path)
+    write_duplicates(settings, Duplicates(SPACE, 0.1, (group(1, 2),)), b"png")
+    report = write_duplicates(settings, Duplicates(SPACE, 0.0, ()), b"png")
+    assert (report.picture, report.first) == (None, ())
+    assert report.csv.read_text().split() == ["group,bucket,image_id"]
 
 
 def test_a_page_shows_a_bounded_number_of_groups_and_images() -> None:
@@ -77,6 +89,7 @@ def test_a_page_shows_a_bounded_number_of_groups_and_images() -> None:
     page = duplicates_markdown(Settings(), found, b"png", Path("all.csv"))
     assert len(re.findall(r"^\d+\. ", page, re.MULTILINE)) == 50
     assert "and 494 more" in page
+    assert "The picture shows the first 6 of 300 groups." in page
     assert len(page) < 100_000
 
 

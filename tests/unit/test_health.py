@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tasks.core.comparison import SpaceReport
+from tasks.core.comparison import LastListing, SpaceReport
 from tasks.core.errors import IndexDrifted
 from tasks.core.health import (
     HealthLimits,
@@ -111,6 +111,21 @@ def test_the_page_shows_the_checks_the_spaces_and_the_sources() -> None:
     assert health_sentence(health()).startswith("photos is in order: 100 rows, recall 0.990")
     left = replace(health(), left=2)
     assert health_sentence(left).endswith("0 missing, 0 outdated (2 left for the next run).")
+
+
+def test_rows_of_another_bucket_are_said_not_to_be_compared() -> None:
+    whole = health()
+    listing = LastListing(3, "birds", "2026|/", NOW, whole=True)
+    compared = replace(space(100).report, listing=listing)
+    shown = replace(compared, elsewhere=1_234)
+    partly, all_of_it = (
+        replace(whole, spaces=(replace(space(100), report=found),)) for found in (shown, compared)
+    )
+    assert health_sentence(partly).endswith("0 missing, 0 outdated, 1,234 rows not compared.")
+    said = "the last listing of an index is kept, here that of `gs://birds/2026\\|/`. Not compared"
+    assert f"{said} with theirs: 1,234 rows of other buckets" in health_markdown(partly)
+    for other in (whole, all_of_it):
+        assert "ot compared" not in health_sentence(other) + health_markdown(other)
 
 
 def test_ages_are_told_in_minutes_then_in_hours_then_in_days() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tasks import names
+from tasks.core.questions import Question
 from tasks.core.types import Batch, BatchReport, cut_batches
 from tasks.database import (
     build_index,
@@ -18,6 +19,7 @@ from tasks.database import (
 )
 from tasks.embeddings import embed_batch
 from tasks.images import list_images
+from tasks.similar import ask_index, search_duplicates
 from tasks.verification import verify
 
 LAST = Batch(number=2, first=101, last=165, total=165)
@@ -66,6 +68,15 @@ def test_each_task_run_says_what_and_how_many() -> None:
     assert name_of(verify, index=SimpleNamespace(rows=9_999)) == "verify 9,999 rows"
     published = name_of(publish, verdict=SimpleNamespace(rows=9_999), index="photos")
     assert published == "publish 9,999 rows as photos"
+
+
+def test_a_question_says_how_many_images_it_asks_for_and_duplicates_how_alike() -> None:
+    ten = name_of(ask_index, index="photos", question=Question(text="a bird", count=10))
+    assert ten == "ask photos for 10 images"
+    one = name_of(ask_index, index="photos", question=Question(text="a bird", count=1))
+    assert one == "ask photos for 1 image"
+    alike = name_of(search_duplicates, index="photos", distance=0.3, prefix="")
+    assert alike == "find duplicates up to 0.3 apart in photos"
 
 
 def test_the_second_reuse_has_another_name(run: SimpleNamespace) -> None:

@@ -1,12 +1,16 @@
 import base64
 import io
 import random
+import struct
 import zlib
+from unittest.mock import Mock
 
 import pytest
 from markdown_it import MarkdownIt
 from PIL import Image, ImageDraw, ImageFont
 
+from tasks.core import thumbnails
+from tasks.core.captions import fit_name
 from tasks.core.pictures import (
     MOST_BYTES,
     Tile,
@@ -15,8 +19,8 @@ from tasks.core.pictures import (
     as_data_uri,
     compose_sheet,
     contact_sheet_markdown,
-    fit_name,
 )
+from tasks.core.scaling import ORIENTATION
 from tasks.core.types import Neighbour, Verdict
 
 RANDOM = random.Random(5)  # noqa: S311 - draws pictures, keeps no secret
@@ -113,8 +117,9 @@ def test_a_readable_picture_is_shown() -> None:
 def test_every_kind_of_picture_is_shown(kind: str, mode: str) -> None:
     image = Image.linear_gradient("L").convert("RGB")
     buffer = io.BytesIO()
-    (image.convert("I").convert(mode) if mode == "I;16" else image.convert(mode)).save(buffer, kind)
-    colours = _thumbnail(buffer.getvalue(), 100).getcolors()
+    deep = image.convert("I").point(lambda value: 257 * value).convert("I;16")
+    (deep if mode == "I;16" else image.convert(mode)).save(buffer, kind)
+    colours = _thumbnail(buffer.getvalue(), 100).getcolors(100 * 100)
     assert colours is not None
     assert len(colours) > 1
 
@@ -128,6 +133,70 @@ def test_a_damaged_picture_never_stops_the_sheet(kind: str) -> None:
         for _ in range(RANDOM.choice((1, 3, 20))):
             damaged[RANDOM.randrange(min(len(damaged), 400))] = RANDOM.randrange(256)
         assert _thumbnail(bytes(damaged), 50).mode == "RGB"
+
+
+ASCII, RATIONAL, FLOAT = 2, 5, 11
+
+
+def tagged(tag: int, kind: int, value: bytes) -> bytes:
+    """Return a JPEG whose EXIF says to turn it, and holds a tag of a kind (EXIF 2.32, 4.6.2)."""
+    orientation = b"" if tag == ORIENTATION else struct.pack("<HHLHH", ORIENTATION, 3, 1, 6, 0)
+    entries = 2 if orientation else 1
+    after = 8 + 2 + 12 * entries + 4
+    held = value if len(value) == 4 else struct.pack("<L", after)
+    entry = struct.pack("<HHL", tag, kind, 4 if kind == ASCII else 1) + held
+    table = struct.pack("<H", entries) + orientation + entry + bytes(4)
+    exif = b"Exif\0\0II*\0" + struct.pack("<L", 8) + table + value
+    image = Image.new("RGB", (60, 40), "white")
+    image.paste("red", (0, 0, 60, 20))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", exif=exif)
+    return buffer.getvalue()
+
+
+MISTYPED = [
+    (tag, kind, value)
+    for tag in (0x0100, 0x0112, 0x011A, 0x0128, 0x0213)  # width, orientation, resolutions, YCbCr
+    for kind, value in ((ASCII, b"inch"), (RATIONAL, bytes(8)), (FLOAT, b"\xff\xff\xff\x7f"))
+    if (tag, kind) != (0x0112, RATIONAL)
+]
+
+
+@pytest.mark.parametrize(("tag", "kind", "value"), MISTYPED)
+def test_a_photograph_with_a_mistyped_tag_is_shown_upright(
+    tag: int, kind: int, value: bytes
+) -> None:
+    shown = _thumbnail(tagged(tag, kind, value), 68)
+    if tag == ORIENTATION:
+        assert shown.size == (60, 40)
+    else:
+        assert shown.size == (40, 60)
+        assert shown.getpixel((35, 30)) == pytest.approx((254, 0, 0), abs=10)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_odd_exif_never_stops_the_sheet_and_is_no_reason_not_to_show_a_picture() -> None:
+    blank = 0
+    for _ in range(400):
+        tag = RANDOM.choice((0x0100, 0x0111, 0x0112, 0x011A, 0x0128, 0x0213, 0x8769, 0x8825))
+        shown = _thumbnail(tagged(tag, RANDOM.randrange(20), RANDOM.randbytes(4)), 68)
+        blank += shown.getcolors() == [(60 * 60, (0xD9, 0xDE, 0xE5))]
+    # Pillow does not open one or the other at all.
+    assert blank < 20
+
+
+def test_what_nobody_foresaw_in_a_decoder_leaves_a_blank_tile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for error in (TypeError("x"), KeyError("x"), OverflowError("x"), RecursionError("x")):
+        monkeypatch.setattr(Image, "open", Mock(side_effect=error))
+        assert _thumbnail(picture(), 50).getcolors() == [(42 * 42, (0xD9, 0xDE, 0xE5))]
+
+
+def test_of_too_many_pixels_there_is_a_blank_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(_thumbnail(picture(), 50).getcolors(9999) or ()) > 1
+    monkeypatch.setattr(thumbnails, "MOST_PIXELS", 60 * 40 - 1)
+    assert _thumbnail(picture(), 50).getcolors() == [(42 * 42, (0xD9, 0xDE, 0xE5))]
 
 
 def test_a_broken_chunk_never_stops_the_sheet() -> None:

@@ -76,6 +76,44 @@ def test_a_text_that_google_would_cut_is_warned_of(text: str) -> None:
     assert "reads the first 32" in warning
 
 
+@pytest.mark.parametrize(
+    ("letters", "script"),
+    [
+        ("飞机在天空中飞", "Chinese"),
+        ("𠀀𠮷", "rare Chinese"),
+        ("ひこうきがとぶ", "hiragana"),
+        ("ヒコーキ", "katakana"),
+        ("ﾋｺｳｷ", "narrow katakana"),
+        ("비행기가하늘을", "Hangul"),
+        ("เครองบนบนทองฟา", "Thai"),
+        ("ເຮອບນ", "Lao"),
+        ("លេខ", "Khmer"),
+    ],
+    ids=lambda value: ascii(value)[:20],
+)
+def test_each_letter_of_a_script_without_spaces_is_a_token(letters: str, script: str) -> None:
+    assert estimate_tokens(letters) == len(letters), script
+    text = (letters * 40)[:70]
+    assert estimate_tokens(f"plane {text}2026") == 72
+    assert "about 70 tokens" in Question(text=text).warnings[0]
+    assert Question(text=text[:32]).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("a plane", 2),
+        ("Донаудампф", 2),
+        ("a_b2", 1),
+        ("Ärger, wow!", 4),
+        ("αεροπλάνο", 2),
+        ("✈", 1),
+    ],
+)
+def test_words_of_other_scripts_are_counted_by_their_length(text: str, tokens: int) -> None:
+    assert estimate_tokens(text) == tokens
+
+
 def test_a_time_without_a_zone_is_utc() -> None:
     asked = Question(text="a bird", uploaded_after=datetime(2026, 11, 1))  # noqa: DTZ001 - the point
     assert asked.since == datetime(2026, 11, 1, tzinfo=UTC)

@@ -1,9 +1,12 @@
 import json
+import os
 from pathlib import Path
 
+import orjson
 import pytest
 from PIL import Image
 
+from tasks.core import similarreport
 from tasks.core.pictures import Tile, _draw, as_data_uri
 from tasks.core.questions import Question
 from tasks.core.settings import Settings
@@ -82,3 +85,21 @@ def test_each_question_has_a_picture_of_its_own_and_the_same_one_again() -> None
     ]
     assert len(set(paths)) == 5
     assert sheet_path(settings, "photos", Question(text="a bird")) == paths[0]
+
+
+def test_the_sheets_of_the_last_questions_stay_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(similarreport, "SHEETS_KEPT", 2)
+    settings = Settings(data_directory=tmp_path)
+    paths = [sheet_path(settings, "photos", Question(text=text)) for text in "abcd"]
+    for second, path in enumerate(paths):
+        similarreport._write_sheet(path, b"png")
+        os.utime(path, (second, second))
+    assert set(paths[0].parent.iterdir()) == set(paths[2:])
+
+
+def test_a_file_whose_name_is_no_text_is_told_to_programs() -> None:
+    asked = answer(Question(file=Path("a\udcff.png")))
+    told = orjson.dumps(answer_json(asked, None, None))
+    assert orjson.loads(told)["question"]["file"] == "a�.png"
