@@ -11,7 +11,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from tasks.core.duplicatesreport import IMAGES_OF_A_GROUP, DuplicatesReport
+from tasks.core.duplicatesreport import DuplicatesReport
 from tasks.core.pictures import how_many_drawn
 from tasks.core.similar import Answer
 from tasks.core.similarreport import MEASURES
@@ -143,9 +143,8 @@ def _groups(report: DuplicatesReport) -> Table:
     table.add_column("L2 apart", justify="right")
     table.add_column("such as", overflow="fold")
     for number, group in enumerate(report.first, start=1):
-        names = [printable(image.image_id) for image in group.images[:IMAGES_OF_A_GROUP]]
-        row = (str(number), f"{len(group.images):,}", f"{group.distance:.4f}")
-        table.add_row(*row, Text("\n".join(names)))
+        row = (str(number), f"{group.images:,}", f"{group.distance:.4f}")
+        table.add_row(*row, Text("\n".join(map(printable, group.names))))
     return table
 
 

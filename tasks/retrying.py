@@ -4,8 +4,10 @@ An image's own retries are inside its batch; these are for faults that take the 
 """
 
 from collections.abc import Awaitable, Callable
+from http.client import INTERNAL_SERVER_ERROR
 from typing import Any, TypedDict
 
+from httpx import HTTPError, HTTPStatusError
 from prefect import Task
 from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
@@ -26,6 +28,11 @@ async def is_worth_retrying(_task: Task[..., Any], run: TaskRun, state: State[An
         return True
     except BirdwalkError:
         return False
+    except HTTPStatusError as error:
+        passes = error.response.status_code >= INTERNAL_SERVER_ERROR
+        return passes or run.run_count <= UNKNOWN_ERRORS_RETRIED
+    except HTTPError:  # Prefect's server, where an artifact is written
+        return True
     except Exception:  # noqa: BLE001 - the question is what kind it is; Prefect still raises it
         return run.run_count <= UNKNOWN_ERRORS_RETRIED
     return False

@@ -136,14 +136,23 @@ async def _look_after(
             # Whatever Prefect calls it: after an outage it may take the living for dead.
             shard.seen_at = now
             continue
-        shard.ended = await _has_ended(client, shard)
-        outage.over()
+        has_ended = await _has_ended(client, shard)
         verdict = shard.verdict(now)
-        if shard.ended or verdict is None or not await give_up_shard(run, shard.number):
-            continue
-        get_run_logger().warning("Shard %d: %s", shard.number, verdict.message)
+        if has_ended or verdict is not None:
+            # Also one that Prefect calls ended: it may be wrong, and the shard come back.
+            shard.ended = await give_up_shard(run, shard.number)
+        if shard.ended and not has_ended and verdict is not None:
+            await _record(client, shard, verdict)
+    outage.over()
+
+
+async def _record(client: PrefectClient, shard: _Shard, verdict: State[None]) -> None:
+    """Tell Prefect what became of a shard that cannot say so itself."""
+    get_run_logger().warning("Shard %d: %s", shard.number, verdict.message)
+    try:
         await client.set_flow_run_state(shard.flow_run, verdict, force=True)
-        shard.ended = True
+    except (HTTPError, ObjectNotFound) as error:
+        get_run_logger().warning("Prefect did not record that: %s", error)
 
 
 async def _look_patiently(

@@ -4,6 +4,7 @@ import asyncio
 import csv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from PIL import Image, ImageDraw
 
@@ -35,6 +36,21 @@ SIDE = (WIDTH - MARGIN) // IMAGES_OF_A_GROUP - MARGIN
 
 
 @dataclass(frozen=True, slots=True)
+class GroupExample:
+    """A group without its images: how many, how far apart in pairs (L2), and the first names."""
+
+    images: int
+    distance: float
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, group: DuplicateGroup) -> Self:
+        """Return what is printed of a group, which may be of any size."""
+        names = tuple(image.image_id for image in group.images[:IMAGES_OF_A_GROUP])
+        return cls(len(group.images), group.distance, names)
+
+
+@dataclass(frozen=True, slots=True)
 class DuplicatesReport:
     """How many groups of duplicates there are, the first of them, and the files that show them.
 
@@ -44,7 +60,7 @@ class DuplicatesReport:
     groups: int
     images: int
     sentence: str
-    first: tuple[DuplicateGroup, ...]
+    first: tuple[GroupExample, ...]
     csv: Path
     picture: Path | None
 
@@ -134,7 +150,7 @@ def write_duplicates(settings: Settings, found: Duplicates, png: bytes) -> Dupli
         groups=len(found.groups),
         images=found.images,
         sentence=duplicates_sentence(found),
-        first=found.groups[:GROUPS_PRINTED],
+        first=tuple(map(GroupExample.of, found.groups[:GROUPS_PRINTED])),
         csv=path,
         picture=picture if found.groups else None,
     )

@@ -20,8 +20,11 @@ from tasks.core.translation import translated
 SECONDS_BETWEEN_BEATS = 2.0
 """How often a kept hold is looked at, whatever its batches do."""
 
-SECONDS_TO_COME_BACK = 4.0
-"""How long an index may be held by nobody before its run is dead: a lost lock is taken again."""
+SECONDS_TO_COME_BACK = 10.0
+"""How long an index may be held by nobody before its run is dead: a lost lock is taken again.
+
+More than a beat and SECONDS_TO_ANSWER of locks.py: as long as its run may take to notice.
+"""
 
 
 class Hold(Protocol):
@@ -114,9 +117,10 @@ class IndexHold:
                 return
             holder = await self._lock.take()
             if holder is not None:
+                done = "What was embedded is kept" if self._run_id else "Nothing was done"
                 raise IndexBusy(
-                    f"Index {self._index!r} is held by another run ({holder}). Nothing was done."
-                    " Wait for it to end, or cancel it."
+                    f"Index {self._index!r} is held by another run ({holder}). {done}. Wait for it"
+                    " to end, or cancel it."
                 )
             try:
                 await self._refuse_if_another_ran()

@@ -10,13 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from tasks.core.errors import DatabaseError
+from tasks.core.errors import DatabaseError, DatabaseUnavailable
 from tasks.core.postgres import Connection, Database
 from tasks.core.statements import sql
 from tasks.core.translation import translated
 
-SECONDS_TO_ANSWER = 20.0
-"""How long a session may take to answer: a server that builds an index can be slow."""
+SECONDS_TO_ANSWER = 5.0
+"""How long a session may take to answer before it is replaced; a slow server costs no more."""
 
 SECONDS_TO_LET_GO = 10.0
 """How long Postgres may take to end a session that answers no more."""
@@ -76,7 +76,7 @@ class SessionLock:
             Who else has it; None where it is ours now.
 
         Raises:
-            DatabaseUnavailable: the server cannot be reached.
+            DatabaseUnavailable: the server cannot be reached, or does not end our lost session.
         """
         with translated():
             connection = await self._database.connect(self._name)
@@ -96,8 +96,12 @@ class SessionLock:
         deadline = time.monotonic() + SECONDS_TO_LET_GO
         while not await connection.fetchval(sql("take_lock"), self._key):
             holder = await find_holder(connection, self._key)
-            if time.monotonic() > deadline or holder not in {None, self._last}:
-                return holder or Holder(0, "a session that is gone", None)
+            if holder not in {None, self._last}:
+                return holder
+            if time.monotonic() > deadline:
+                raise DatabaseUnavailable(
+                    "Postgres does not end a session of ours that answers no more."
+                )
             if holder is not None:
                 # Our own of before: it answered us no more, or we it.
                 await connection.execute("SELECT pg_terminate_backend($1)", holder.pid)

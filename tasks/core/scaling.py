@@ -139,7 +139,14 @@ def read_orientation(image: Image.Image) -> int:
     """Return how the camera was held (a value of the EXIF tag); upright where that is not told.
 
     Cameras and editors write tags of wrong types, which are no reason not to show the picture.
+
+    Raises:
+        OSError, and others that decoders raise: it is a damaged PNG.
     """
+    if image.format == "PNG":
+        # Its EXIF may stand behind the pixels. Pillow would decode them to find it; what fails of
+        # that must not be taken for an EXIF that fails, since a second decoding would not.
+        image.load()
     try:
         told = image.getexif().get(ORIENTATION)
     except DECODER_ERRORS:

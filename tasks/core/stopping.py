@@ -1,11 +1,13 @@
 """When a run must not go on asking: answers that every image would get, or none at all."""
 
+import math
+
 from tasks.core.errors import QuotaExceeded, SystemicFailure, UnexplainedFailure
+from tasks.core.pending import most_pending
 from tasks.core.run import Run
 
 UNEXPLAINED_IN_A_ROW = 10
-"""Answers that are neither vectors nor about an image, one after another, that stop a run while
-more images wait."""
+"""Answers that are neither vectors nor about an image, one after another, that stop a run."""
 
 GIVEN_UP_IN_A_ROW = 10
 """Images given up one after another, no other answered between, that stop a run while more wait:
@@ -16,18 +18,26 @@ def stop_after_several(run: Run, error: UnexplainedFailure) -> None:
     """Count an answer that nobody can explain.
 
     Raises:
-        SystemicFailure: too many came in a row, and more images wait for the same.
+        SystemicFailure: too many came in a row, where not all that have no answer may be left.
     """
-    progress = run.progress
-    progress.unexplained_in_a_row += 1
-    # The last images of a run may be the bad ones, and left again by every run: they must not keep
-    # it from publishing what is good.
-    if progress.unexplained_in_a_row >= UNEXPLAINED_IN_A_ROW and progress.has_more:
+    run.progress.unexplained_in_a_row += 1
+    if run.progress.unexplained_in_a_row < UNEXPLAINED_IN_A_ROW:
+        return
+    # A few bad images are left again by every run: they must not keep it from publishing the rest.
+    listed = run.listing.images if run.listing else 0
+    if _unanswered(run) > most_pending(listed, run.options.max_pending):
         raise SystemicFailure(
             f"{UNEXPLAINED_IN_A_ROW} answers in a row were not about an image: {error} The run"
             " stopped; what was embedded is kept. Check the model, its location and the"
             " parameters."
         ) from error
+
+
+def _unanswered(run: Run) -> float:
+    """Return how many of the run's images have no answer yet, as far as is known."""
+    tallies = run.tallies.values()
+    answered = sum(tally.answers + tally.refused + tally.gone for tally in tallies)
+    return run.progress.total - answered if run.progress.total else math.inf
 
 
 def stop_in_an_outage(run: Run, error: Exception) -> None:

@@ -11,7 +11,7 @@ from tests.support.sharded import STOPPED, start, variables
 from tests.support.waiting import until
 
 IMAGES = 120
-SECONDS_TO_STOP = 20.0
+SECONDS_TO_STOP = 30.0
 
 
 async def test_two_shards_stop_within_seconds_after_their_run_was_killed(

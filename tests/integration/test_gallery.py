@@ -21,6 +21,7 @@ from tests.support.drawings import draw_bird, encode, sky
 from tests.support.gallery import read, refused, running_gallery
 from tests.support.model_server import ModelServer
 from tests.support.sync import options, sync
+from tests.support.waiting import until
 
 ENDED = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1"
 PLANE = "gs://birdwalk/planes/airplane.png"
@@ -155,6 +156,9 @@ async def test_more_questions_than_the_model_is_asked_at_once_wait_and_then_are_
         asking -= 1
         return vector
 
+    async def all_ask() -> bool:
+        return asking == service.MODEL_QUESTIONS_AT_ONCE
+
     monkeypatch.setattr(VertexEmbedder, "embed_text", embed_late)
     await model_server.configure(instant=True)
     asked = [gallery.get("/api/similar", params={"text": f"bird {number}"}) for number in range(10)]
@@ -162,6 +166,9 @@ async def test_more_questions_than_the_model_is_asked_at_once_wait_and_then_are_
     for answer in asyncio.as_completed(asked):
         statuses.append((await answer).status_code)
         if statuses == [503] * 3:
+            # As many as may ask; were more let in, a moment would show it.
+            await until(all_ask)
+            await asyncio.sleep(0.2)
             released.set()
     assert statuses == [503] * 3 + [200] * 7
     assert most == service.MODEL_QUESTIONS_AT_ONCE

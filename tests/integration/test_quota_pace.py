@@ -73,22 +73,34 @@ async def test_a_quota_is_used_to_the_full_and_hardly_ever_exceeded(
 
 
 async def test_half_of_a_quota_is_found_within_seconds_and_used(
-    settings: Settings, model_server: ModelServer
+    settings: Settings, database_server: str, model_server: ModelServer
 ) -> None:
+    tried = []
+    for _ in range(TRIES):
+        async with fresh_database(database_server) as url:
+            fresh = settings.model_copy(update={"database_url": secret(url)})
+            tried.append(await share_of_a_half_used(fresh, model_server))
+        if tried[-1] >= 0.9:
+            return
+    pytest.fail(f"the share of half the quota that was used, in each try: {tried}")
+
+
+async def share_of_a_half_used(settings: Settings, model_server: ModelServer) -> float:
+    """Halve the quota of a run under way; return how much of the half it uses a little later."""
     pace, half = 2400, 1200
-    served: list[float] = []
+    served = 0.0
 
     async def halve() -> None:
+        nonlocal served
         await asyncio.sleep(4)
         await model_server.configure(
             requests_per_minute=half, latency_seconds=LATENCY_SECONDS, instant=True
         )
         await asyncio.sleep(8)
-        for _ in range(4):
-            before, start = (await model_server.statistics()).accepted, time.monotonic()
-            await asyncio.sleep(2)
-            after = (await model_server.statistics()).accepted
-            served.append((after - before) / (time.monotonic() - start) * 60)
+        before, start = (await model_server.statistics()).accepted, time.monotonic()
+        await asyncio.sleep(8)
+        after = (await model_server.statistics()).accepted
+        served = (after - before) / (time.monotonic() - start) * 60
 
     await model_server.configure(
         requests_per_minute=pace, latency_seconds=LATENCY_SECONDS, instant=True
@@ -96,12 +108,11 @@ async def test_half_of_a_quota_is_found_within_seconds_and_used(
     halving = asyncio.create_task(halve())
     reports = await embed(settings, 560, pace)
     await halving
-    # Its best two seconds: a stall of the machine spoils others.
-    assert max(served) >= 0.9 * half
     # A 429 is a deferral: nothing failed, nothing was left, nothing used up its attempts.
     assert sum(report.deferrals for report in reports) > 0
     assert sum(report.embedded for report in reports) == 560
     assert sum(report.retries + report.pending + report.refused for report in reports) == 0
+    return served / half
 
 
 @dataclass(slots=True)

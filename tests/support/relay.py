@@ -49,11 +49,16 @@ class Relay:
         listener = await asyncio.start_server(self._connect, "127.0.0.1", 0)
         self._port = listener.sockets[0].getsockname()[1]
         async with listener:
-            yield self
-            for carrier in self._carriers:
-                carrier.cancel()
-            for server in self._servers:
-                server.close()
+            try:
+                yield self
+            finally:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        for carrier in self._carriers:
+            carrier.cancel()
+        for server in self._servers:
+            server.close()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         from_server, to_server = await asyncio.open_unix_connection(self._socket)

@@ -14,7 +14,7 @@ from flows.console import (
     show_sync,
 )
 from tasks.core.duplicates import DuplicateGroup, StoredImage
-from tasks.core.duplicatesreport import DuplicatesReport
+from tasks.core.duplicatesreport import DuplicatesReport, GroupExample
 from tasks.core.pictures import contact_sheet_markdown
 from tasks.core.questions import Question
 from tasks.core.similar import Answer, SimilarImage
@@ -49,7 +49,8 @@ def show_found(question: Question, name: str) -> None:
 
 def duplicates(groups: int, name: str, picture: Path | None) -> DuplicatesOutcome:
     images = tuple(StoredImage("birdwalk", name) for _ in range(8))
-    first = (DuplicateGroup(images, 0.25), *[DuplicateGroup(images[:2], 0.0)] * min(9, groups - 1))
+    group = GroupExample.of(DuplicateGroup(images, 0.25))
+    first = (group, *[GroupExample.of(DuplicateGroup(images[:2], 0.0))] * min(9, groups - 1))
     return DuplicatesOutcome(
         DuplicatesReport(groups, 99, "Found.", first[:groups], Path("a.csv"), picture), "http://run"
     )

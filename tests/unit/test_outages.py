@@ -1,6 +1,7 @@
 """Postgres may be away for as long as the README says, and no step of a run gives up before."""
 
 import pytest
+from httpx import ConnectError, HTTPStatusError, Request, Response
 from prefect.client.schemas.objects import State, StateType, TaskRun
 
 from tasks.core import outages
@@ -10,6 +11,10 @@ from tasks.database import insert_batch
 from tasks.embeddings import embed_batch
 from tasks.health import check_health
 from tasks.retrying import is_worth_retrying
+
+
+def refusal(status: int) -> HTTPStatusError:
+    return HTTPStatusError("", request=Request("POST", "http://a/"), response=Response(status))
 
 
 @pytest.fixture
@@ -69,7 +74,14 @@ def test_the_steps_of_a_run_outlast_an_outage_and_who_asks_waits_for_less() -> N
 
 @pytest.mark.parametrize(
     ("error", "attempts"),
-    [(DatabaseUnavailable("away"), 99), (ZeroDivisionError("a mistake"), 3), (InvalidInput(""), 0)],
+    [
+        (DatabaseUnavailable("away"), 99),
+        (ConnectError("Prefect is away"), 99),
+        (refusal(503), 99),
+        (refusal(422), 3),
+        (ZeroDivisionError("a mistake"), 3),
+        (InvalidInput(""), 0),
+    ],
 )
 async def test_a_mistake_is_tried_a_few_times_and_an_outage_as_long_as_it_may_last(
     error: Exception, attempts: int

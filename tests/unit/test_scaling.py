@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 from tasks.core.errors import UnreadablePicture
 from tasks.core.models import MULTIMODAL_EMBEDDING
 from tasks.core.scaling import ORIENTATION, prepare_picture, read_file
+from tasks.core.thumbnails import make_thumbnail
 
 RANDOM = random.Random(3)  # noqa: S311 - damages pictures, keeps no secret
 
@@ -97,6 +98,22 @@ def test_what_is_no_picture_is_refused(data: bytes) -> None:
 def test_a_truncated_picture_is_said_to_be_damaged() -> None:
     with pytest.raises(UnreadablePicture, match=r"^x is damaged"):
         prepare_picture(encoded(arrow((400, 300)), "JPEG")[:1500], "x", MULTIMODAL_EMBEDDING)
+
+
+@pytest.mark.parametrize("side", [300, 900])
+def test_a_png_whose_pixels_are_damaged_is_no_picture(side: int) -> None:
+    # Without EXIF, so that Pillow seeks it behind the pixels.
+    buffer = io.BytesIO()
+    arrow((side, side)).save(buffer, "PNG")
+    damaged = bytearray(buffer.getvalue())
+    place = damaged.index(b"IDAT") + 20
+    damaged[place] ^= 0xFF
+    for read in (
+        lambda data: prepare_picture(data, "x", MULTIMODAL_EMBEDDING),
+        lambda data: make_thumbnail(data, "x", 320),
+    ):
+        with pytest.raises(UnreadablePicture, match=r"^x is damaged"):
+            read(bytes(damaged))
 
 
 @pytest.mark.parametrize("kind", ["BMP", "GIF", "JPEG", "PNG"])

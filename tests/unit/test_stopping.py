@@ -15,7 +15,7 @@ from tasks.core.errors import (
     TransientFailure,
     UnexplainedFailure,
 )
-from tasks.core.types import Vector
+from tasks.core.types import Listing, Vector
 from tests.support.scripted import Ledger, Model, Start, images, kept
 
 
@@ -104,13 +104,26 @@ async def test_ten_unexplained_answers_in_a_row_stop_the_run(
     assert model.asked == names[:16]
 
 
-async def test_unexplained_answers_to_all_that_is_left_stop_nothing(start: Start) -> None:
-    # As in the run after the one that left them.
+async def answer_nothing(start: Start, listed: int) -> tuple[BatchEmbedder, Model]:
+    """Embed the 30 images that a bucket's run has to ask for: none is given an explained answer."""
     names = [f"{number:02d}" for number in range(30)]
-    batch, _, _ = start({name: [UnexplainedFailure("what?")] for name in names})
+    batch, model, _ = start({name: [UnexplainedFailure("what?")] for name in names})
+    batch.run.listing = Listing(listed, listed)
     batch.run.progress.total = 30
+    batch.run.tallies[1] = batch.tally
     await batch.embed_all(images(*names))
+    return batch, model
+
+
+async def test_unexplained_answers_to_as_few_as_may_be_left_stop_nothing(start: Start) -> None:
+    # As in the run after the one that left them.
+    batch, _ = await answer_nothing(start, listed=3_000)
     assert batch.tally.pending == 30
+
+
+async def test_unexplained_answers_to_more_than_may_be_left_stop_the_run(start: Start) -> None:
+    with pytest.raises(SystemicFailure, match="10 answers in a row"):
+        await answer_nothing(start, listed=2_900)
 
 
 async def test_refusals_begin_the_count_of_unexplained_answers_again(

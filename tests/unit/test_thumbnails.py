@@ -39,12 +39,13 @@ def test_it_fills_a_square_unless_it_is_very_long_and_is_never_larger(
     assert thumbnail.media_type == "image/jpeg"
 
 
-def test_a_photograph_is_turned_upright() -> None:
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_a_photograph_is_turned_upright(kind: str) -> None:
     image = Image.new("RGB", (1200, 800), "white")
     image.paste("black", (0, 0, 1200, 400))
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned right by a quarter: the top goes to the right
-    thumbnail = opened(make_thumbnail(encoded(image, "JPEG", exif=exif), "x", 320).data)
+    thumbnail = opened(make_thumbnail(encoded(image, kind, exif=exif), "x", 320).data)
     assert thumbnail.size == (320, 480)
     assert thumbnail.convert("L").getpixel((300, 240)) == pytest.approx(0, abs=10)
     assert thumbnail.convert("L").getpixel((20, 240)) == pytest.approx(255, abs=10)
