@@ -96,7 +96,7 @@ async def test_postgres_is_to_notice_soon_that_a_holders_machine_is_lost(
         lock = SessionLock(database, KEY, "birdwalk run first")
         assert await lock.take() is None
         assert await lock.connection.fetchval(KEEPALIVES) == 30
-        assert await lock.connection.fetchval("SHOW tcp_user_timeout") == "30s"
+        assert await lock.connection.fetchval("SHOW tcp_user_timeout") == "30000"
         await lock.release()
 
 
