@@ -62,7 +62,7 @@ function begin() {
 async function show({ moved = false, returned = null } = {}) {
   view = viewOf(location);
   const signal = begin();
-  fillControls();
+  fillControls(moved || returned);
   const blank = setTimeout(showSkeletons, SKELETON_MILLISECONDS);
   try {
     const answer = await readView(view, signal);
@@ -81,9 +81,11 @@ async function show({ moved = false, returned = null } = {}) {
   grid.setAttribute("aria-busy", "false");
 }
 
-function fillControls() {
-  if (document.activeElement !== at("text") || view.text) at("text").value = view.text;
-  if (document.activeElement !== at("prefix")) at("prefix").value = view.prefix;
+// What is being typed is replaced by another view only, not when the page asks for the same again.
+function fillControls(changed) {
+  for (const name of ["text", "prefix"]) {
+    if (changed || document.activeElement !== at(name)) at(name).value = view[name];
+  }
   at("home").href = addressOf({ index: view.index });
 }
 

@@ -1,0 +1,39 @@
+"""What a visitor types and where they are on the gallery's page, while its answers come."""
+
+import asyncio
+
+from playwright.async_api import Page, Route, expect
+
+from tests.acceptance.gallery_page import search, settled
+
+
+async def test_what_is_typed_while_the_page_tries_again_stays(gallery_page: Page) -> None:
+    await settled(gallery_page)
+    await search(gallery_page, "airliner")
+    await settled(gallery_page)
+    tries: asyncio.Queue[str] = asyncio.Queue()
+
+    async def fail(route: Route) -> None:
+        await route.abort()
+        tries.put_nowait(route.request.url)
+
+    await gallery_page.route("**/api/similar*", fail)
+    await gallery_page.reload()
+    await tries.get()
+    sentence = gallery_page.get_by_label("Describe a picture")
+    await sentence.fill("a ship")
+    while not tries.empty():
+        tries.get_nowait()
+    await tries.get()
+    await expect(sentence).to_have_value("a ship")
+    await expect(sentence).to_be_focused()
+
+
+async def test_the_way_back_from_a_typed_filter_empties_its_box(gallery_page: Page) -> None:
+    await settled(gallery_page)
+    prefix = gallery_page.get_by_label("Only names that begin with")
+    await prefix.press_sequentially("birds/f")
+    await expect(gallery_page.get_by_role("heading", name="birds/f")).to_be_visible()
+    await gallery_page.go_back()
+    await expect(gallery_page.get_by_role("heading", name="All pictures")).to_be_visible()
+    await expect(prefix).to_have_value("")
