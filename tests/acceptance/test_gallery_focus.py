@@ -4,7 +4,7 @@ import asyncio
 
 from playwright.async_api import Page, Route, expect
 
-from tests.acceptance.gallery_page import search, settled
+from tests.acceptance.gallery_page import held_up, search, settled
 
 
 async def test_what_is_typed_while_the_page_tries_again_stays(gallery_page: Page) -> None:
@@ -37,3 +37,33 @@ async def test_the_way_back_from_a_typed_filter_empties_its_box(gallery_page: Pa
     await gallery_page.go_back()
     await expect(gallery_page.get_by_role("heading", name="All pictures")).to_be_visible()
     await expect(prefix).to_have_value("")
+
+
+async def test_an_answer_leaves_who_refines_the_sentence_in_its_field(gallery_page: Page) -> None:
+    await settled(gallery_page)
+    sentence = gallery_page.get_by_label("Describe a picture")
+    async with held_up(gallery_page, "**/api/similar*"):
+        await sentence.fill("castle")
+        await gallery_page.keyboard.press("Enter")
+        await sentence.focus()
+        await gallery_page.keyboard.press("End")
+        await gallery_page.keyboard.type(" by")
+    await expect(gallery_page.get_by_role("heading", name="“castle”")).to_be_visible()
+    await expect(gallery_page.locator("a.tile")).to_have_count(48)
+    await gallery_page.keyboard.type(" night")
+    await expect(sentence).to_have_value("castle by night")
+
+
+async def test_an_answer_leaves_who_walks_through_the_indexes_in_their_list(
+    gallery_page: Page,
+) -> None:
+    await settled(gallery_page)
+    index = gallery_page.get_by_role("combobox", name="Index")
+    await expect(index).to_have_value("image_embeddings")
+    await index.focus()
+    await gallery_page.keyboard.press("ArrowDown")
+    await expect(gallery_page.locator("#summary")).to_have_text("24 images")
+    await expect(index).to_be_focused()
+    await gallery_page.keyboard.press("ArrowUp")
+    await expect(gallery_page.locator("#summary")).to_have_text("100 of 165 images")
+    await expect(index).to_be_focused()

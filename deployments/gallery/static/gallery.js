@@ -142,14 +142,13 @@ function paintPage({ index, images, before, after }) {
 }
 
 function settle(moved, returned) {
-  if (returned) {
-    const tiles = [...grid.querySelectorAll("a.tile")];
-    tiles.find((each) => each.dataset.uri === returned.focused)?.focus({ preventScroll: true });
-    scrollTo(0, returned.scroll ?? 0);
-  } else if (moved) {
-    scrollTo(0, 0);
-    if (document.activeElement !== at("prefix")) heading.focus({ preventScroll: true });
-  }
+  if (!moved && !returned) return;
+  scrollTo(0, returned?.scroll ?? 0);
+  // Who types or chooses meanwhile goes on doing so.
+  if (document.activeElement?.matches("#text, #prefix, #index")) return;
+  const tiles = [...grid.querySelectorAll("a.tile")];
+  const target = returned ? tiles.find((each) => each.dataset.uri === returned.focused) : heading;
+  target?.focus({ preventScroll: true });
 }
 
 async function showSurroundings(answer, signal) {
