@@ -67,3 +67,23 @@ async def test_an_answer_leaves_who_walks_through_the_indexes_in_their_list(
     await gallery_page.keyboard.press("ArrowUp")
     await expect(gallery_page.locator("#summary")).to_have_text("100 of 165 images")
     await expect(index).to_be_focused()
+
+
+async def test_the_link_to_the_pictures_only_moves_the_focus(gallery_page: Page) -> None:
+    await settled(gallery_page)
+    await gallery_page.get_by_role("link", name="Next").click()
+    await expect(gallery_page.locator("a.tile")).to_have_count(65)
+    asked: list[str] = []
+    gallery_page.on("request", lambda request: asked.append(request.url))
+    length = "history.length"
+    address, before = gallery_page.url, await gallery_page.evaluate(length)
+    skip = gallery_page.get_by_role("link", name="Skip to the pictures")
+    await skip.focus()
+    await gallery_page.keyboard.press("Enter")
+    await expect(gallery_page.get_by_role("heading", level=1)).to_be_focused()
+    # Whatever the page asks for because of the key is asked for when this has been answered.
+    await gallery_page.evaluate("fetch('/health').then((answer) => answer.text())")
+    assert (gallery_page.url, await gallery_page.evaluate(length)) == (address, before)
+    assert [url for url in asked if "/api/" in url] == []
+    await gallery_page.keyboard.press("Escape")
+    await expect(gallery_page.locator("a.tile")).to_have_count(100)

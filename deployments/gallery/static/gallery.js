@@ -222,9 +222,11 @@ at("index").addEventListener("change", () => go({ ...NOTHING_ASKED, ...ANYWHERE,
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a[href]");
   if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
-  if (link.target || link.origin !== location.origin || link.pathname !== "/" || link.hash) return;
+  if (link.target || link.origin !== location.origin || link.pathname !== "/") return;
   event.preventDefault();
-  if (link.id === "back") goBack();
+  // The fragment is no view: were the browser led to it, the way back would end there.
+  if (link.hash) heading.focus();
+  else if (link.id === "back") goBack();
   else go(viewOf(link));
 });
 
