@@ -154,7 +154,7 @@ function settle(moved, returned) {
 async function showSurroundings(answer, signal) {
   const { index } = answer;
   const before = imagesOf(index);
-  await Promise.all([showIndexes(index, signal), showFolders(index, view, signal), showFoot(index, signal)]);
+  await Promise.all([showIndexes(index, signal), showFolders(answer, view, signal), showFoot(index, signal)]);
   if (signal.aborted) return;
   if (before !== imagesOf(index) && !isQuestion(view)) summary.textContent = totalled(answer);
 }
