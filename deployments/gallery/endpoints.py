@@ -10,7 +10,6 @@ from deployments.gallery.answers import Json, answer_json, image_json, space_jso
 from deployments.gallery.service import Gallery
 from deployments.gallery.thumbnails import SIDES
 from tasks.core.browsing import (
-    MOST_HOPS,
     browse,
     find_generation,
     find_images,
@@ -145,9 +144,9 @@ async def list_subfolders(request: Request) -> Response:
     searcher = await gallery.searcher()
     async with searcher.database.connection() as connection:
         space = await find_active_space(connection, index)
-        folders = await list_folders(connection, space, prefix)
-    more = len(folders[FOLDERS:])
-    return Json({"folders": folders[:FOLDERS], "more": more, "exact": len(folders) < MOST_HOPS})
+        found = await list_folders(connection, space, prefix)
+    shown, rest = found.prefixes[:FOLDERS], found.prefixes[FOLDERS:]
+    return Json({"folders": shown, "more": len(rest), "exact": found.exact})
 
 
 async def tell_status(request: Request) -> Response:

@@ -19,7 +19,7 @@ MOST_IMAGES = 200
 """Images a page."""
 
 MOST_HOPS = 300
-"""Steps of the search for folders: each is one look into the index."""
+"""Steps of the search for folders in each bucket: each is one look into the index."""
 
 LAST_CHARACTER = "\U0010ffff"
 BEHIND_ALL_NAMES = LAST_CHARACTER * 257
@@ -49,6 +49,14 @@ class Page:
     images: tuple[IndexedImage, ...]
     more_before: bool
     more_after: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Folders below a prefix, each as the prefix of its images, and whether they are all."""
+
+    prefixes: tuple[str, ...]
+    exact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +134,17 @@ async def browse(
     return Page(tuple(reversed(images)), more_before=others, more_after=True)
 
 
-async def list_folders(connection: Connection, space: Space, prefix: str) -> tuple[str, ...]:
-    """Return the folders right below a prefix, each as the prefix of its images.
+async def list_folders(connection: Connection, space: Space, prefix: str) -> Folders:
+    """Return the folders right below a prefix.
 
-    Of an index with very many names outside of folders they may be only some.
+    Of very many, or behind very many names outside of folders, they are only the first.
 
     Raises:
         InvalidInput: the prefix cannot begin a name.
     """
     statement = sql("select_folders", table=space_table(space))
-    rows = await connection.fetch(statement, prefix, end_of_prefix(prefix), MOST_HOPS)
-    return tuple(row["folder"] for row in rows)
+    [row] = await connection.fetch(statement, prefix, end_of_prefix(prefix), MOST_HOPS)
+    return Folders(tuple(row["folders"] or ()), exact=not row["cut_short"])
 
 
 async def find_generation(

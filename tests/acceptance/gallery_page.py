@@ -21,6 +21,18 @@ DROP = """([encoded, type]) => {
     return brought;
 }"""
 
+CHOOSE_ONLY = """addEventListener("change", (event) => {
+    event.stopImmediatePropagation();
+    window.chosen = event.target.files[0];
+}, { capture: true, once: true })"""
+"""Keep the file that is chosen next, and let the page not know of it yet."""
+
+DROP_CHOSEN = """() => {
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(window.chosen);
+    document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true }));
+}"""
+
 PASTE = """(target, clipboardData) =>
     target.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true }))"""
 

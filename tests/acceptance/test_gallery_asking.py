@@ -7,7 +7,9 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.acceptance.gallery_page import (
+    CHOOSE_ONLY,
     DROP,
+    DROP_CHOSEN,
     PASTE,
     PLANE,
     asked_width,
@@ -138,6 +140,23 @@ async def test_a_file_that_is_no_picture_is_said_to_be_none(
     await expect(gallery_page.get_by_role("alert")).to_contain_text(
         "The picture is not a picture. Give a"
     )
+    await gallery_page.get_by_role("button", name="Back to the pictures").click()
+    await expect(gallery_page.locator("a.tile")).to_have_count(100)
+
+
+async def test_a_file_that_cannot_be_read_is_not_taken_for_a_gallery_that_is_away(
+    gallery_page: Page, stack_directory: Path, tmp_path: Path
+) -> None:
+    await settled(gallery_page)
+    mine = tmp_path / "mine.png"
+    mine.write_bytes((stack_directory / "samples" / PLANE).read_bytes())
+    await gallery_page.evaluate(CHOOSE_ONLY)
+    await gallery_page.get_by_label("Ask with a picture of yours").set_input_files(mine)
+    mine.unlink()
+    await gallery_page.evaluate(DROP_CHOSEN)
+    alert = gallery_page.get_by_role("alert")
+    await expect(alert).to_contain_text("This file cannot be read. Choose a picture.")
+    await expect(alert).not_to_contain_text("tries again by itself")
     await gallery_page.get_by_role("button", name="Back to the pictures").click()
     await expect(gallery_page.locator("a.tile")).to_have_count(100)
 

@@ -79,10 +79,35 @@ async def test_folders_that_could_not_be_read_are_asked_for_again(gallery_page: 
 async def test_folders_that_have_no_room_are_counted(gallery_page: Page) -> None:
     await settled(gallery_page)
     some = {"folders": ["a/", "b/"], "more": 1240, "exact": True}
+    none = {"folders": [], "more": 0, "exact": True}
     await gallery_page.route("**/api/folders*", lambda route: route.fulfill(json=some))
     await gallery_page.reload()
     folders = gallery_page.get_by_role("navigation", name="Folders")
     await expect(folders).to_have_text("Alla/b/and 1,240 more")
+    some |= {"more": 0, "exact": False}
+    await gallery_page.reload()
+    await expect(folders).to_have_text("Alla/b/and perhaps more")
+    # The one that one is in has room always, and is no longer one of the rest.
+    some |= {"more": 3, "exact": True}
+    await gallery_page.route("**/api/folders*prefix=*", lambda route: route.fulfill(json=none))
+    await gallery_page.goto(f"{gallery_page.url}?prefix=ships/")
+    await expect(folders).to_have_text("Alla/b/ships/and 2 more")
+    await expect(folders.locator("[aria-current]")).to_have_text("ships/")
+
+
+async def test_a_begun_name_narrows_the_folders(gallery_page: Page) -> None:
+    await settled(gallery_page)
+    prefix = gallery_page.get_by_label("Only names that begin with")
+    folders = gallery_page.get_by_role("navigation", name="Folders")
+    await prefix.press_sequentially("b")
+    await expect(folders).to_have_text("Allballs/birds/buildings/")
+    await prefix.press_sequentially("i")
+    await expect(folders).to_have_text("Allbirds/")
+    await prefix.press_sequentially("?")
+    await expect(gallery_page.locator("#summary")).to_have_text(
+        "No image has a name that begins so"
+    )
+    await expect(folders).to_have_text("All")
 
 
 async def test_the_page_before_is_not_drawn_again_when_the_rest_of_it_comes_late(

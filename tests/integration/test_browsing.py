@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from deployments.local.stack import Stack
+from tasks.core import browsing
 from tasks.core.browsing import (
     browse,
     end_of_prefix,
@@ -128,7 +129,33 @@ async def test_the_folders_below_a_prefix_are_found(
     filled: tuple[Connection, Space], prefix: str, folders: list[str]
 ) -> None:
     connection, space = filled
-    assert sorted(await list_folders(connection, space, prefix)) == sorted(folders)
+    found = await list_folders(connection, space, prefix)
+    assert (list(found.prefixes), found.exact) == (folders, True)
+
+
+@pytest.mark.parametrize(
+    ("hops", "folders", "exact"),
+    [
+        # In each bucket: " .png", "/root.png", "100%_…", "a//b.png", "birds.png", and then birds/.
+        (1, [], False),
+        (5, ["/", "a/"], False),
+        (16, ["/", "a/", "birds/", "cats/", "über/"], False),
+        (17, ["/", "a/", "birds/", "cats/", "über/", "\U0010ffff/"], False),
+        (18, ["/", "a/", "birds/", "cats/", "über/", "\U0010ffff/"], True),
+    ],
+)
+async def test_folders_behind_many_names_outside_of_them_are_not_said_to_be_all(
+    filled: tuple[Connection, Space],
+    monkeypatch: pytest.MonkeyPatch,
+    hops: int,
+    folders: list[str],
+    *,
+    exact: bool,
+) -> None:
+    connection, space = filled
+    monkeypatch.setattr(browsing, "MOST_HOPS", hops)
+    found = await list_folders(connection, space, "")
+    assert (list(found.prefixes), found.exact) == (folders, exact)
 
 
 @pytest.mark.parametrize("statement", ["select_page_after", "select_page_before"])

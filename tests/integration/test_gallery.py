@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from deployments.gallery import endpoints, service
+from tasks.core import browsing
 from tasks.core.opening import open_run
 from tasks.core.settings import Settings
 from tasks.core.spaces import create_table
@@ -246,5 +247,5 @@ async def test_the_first_folders_are_told_and_how_many_more_there_are(
     some = await read(gallery, "/api/folders")
     assert some["folders"] == ["balls/", "birds/"]
     assert some["more"] == len(whole["folders"]) - 2
-    monkeypatch.setattr(endpoints, "MOST_HOPS", len(whole["folders"]))
+    monkeypatch.setattr(browsing, "MOST_HOPS", len(whole["folders"]))
     assert not (await read(gallery, "/api/folders"))["exact"]

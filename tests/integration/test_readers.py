@@ -51,7 +51,7 @@ async def test_a_user_who_may_only_read_can_ask_and_browse(reader: Settings) -> 
         async with searcher.database.connection() as connection:
             space = await find_active_space(connection, INDEX)
             assert len((await browse(connection, space, "birds/", 200)).images) == 24
-            assert await list_folders(connection, space, "")
+            assert (await list_folders(connection, space, "")).prefixes
             assert await list_syncs(connection, INDEX)
             assert await summarise_spaces(connection, INDEX)
     with pytest.raises(DatabaseError, match="CREATE on the database"):

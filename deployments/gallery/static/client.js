@@ -62,6 +62,13 @@ export const readStatus = (index, signal) => read(address("/api/status", { index
 export const readFolders = (index, prefix, signal) => read(address("/api/folders", { index, prefix }), { signal });
 
 export async function keepPicture(index, file, signal) {
-  const body = await read(address("/api/pictures", { index }), { method: "POST", body: file, signal });
-  return body.picture;
+  let bytes;
+  try {
+    // A folder, or a file that has changed since, would fail in fetch as a server does that is away.
+    bytes = await file.arrayBuffer();
+  } catch {
+    throw new Refusal("This file cannot be read. Choose a picture.", false);
+  }
+  const answer = await read(address("/api/pictures", { index }), { method: "POST", body: bytes, signal });
+  return answer.picture;
 }

@@ -63,6 +63,7 @@ export function chip(label, href, current) {
 // What stands behind the chips where not every folder has one: the filter finds the others.
 export function restOfFolders(more, exact) {
   const hint = { class: "rest", title: "Begin a name in “Filter by prefix” to see them" };
+  if (!more) return element("span", hint, "and perhaps more");
   return element("span", hint, `and ${exact ? "" : "at least "}${count(more)} more`);
 }
 

@@ -62,7 +62,7 @@ function begin() {
 async function show({ moved = false, returned = null } = {}) {
   view = viewOf(location);
   const signal = begin();
-  fillControls();
+  fillControls(moved || returned);
   const blank = setTimeout(showSkeletons, SKELETON_MILLISECONDS);
   try {
     const answer = await readView(view, signal);
@@ -81,9 +81,11 @@ async function show({ moved = false, returned = null } = {}) {
   grid.setAttribute("aria-busy", "false");
 }
 
-function fillControls() {
-  if (document.activeElement !== at("text") || view.text) at("text").value = view.text;
-  if (document.activeElement !== at("prefix")) at("prefix").value = view.prefix;
+// What is being typed is replaced by another view only, not when the page asks for the same again.
+function fillControls(changed) {
+  for (const name of ["text", "prefix"]) {
+    if (changed || document.activeElement !== at(name)) at(name).value = view[name];
+  }
   at("home").href = addressOf({ index: view.index });
 }
 
@@ -140,20 +142,19 @@ function paintPage({ index, images, before, after }) {
 }
 
 function settle(moved, returned) {
-  if (returned) {
-    const tiles = [...grid.querySelectorAll("a.tile")];
-    tiles.find((each) => each.dataset.uri === returned.focused)?.focus({ preventScroll: true });
-    scrollTo(0, returned.scroll ?? 0);
-  } else if (moved) {
-    scrollTo(0, 0);
-    if (document.activeElement !== at("prefix")) heading.focus({ preventScroll: true });
-  }
+  if (!moved && !returned) return;
+  scrollTo(0, returned?.scroll ?? 0);
+  // Who types or chooses meanwhile goes on doing so.
+  if (document.activeElement?.matches("#text, #prefix, #index")) return;
+  const tiles = [...grid.querySelectorAll("a.tile")];
+  const target = returned ? tiles.find((each) => each.dataset.uri === returned.focused) : heading;
+  target?.focus({ preventScroll: true });
 }
 
 async function showSurroundings(answer, signal) {
   const { index } = answer;
   const before = imagesOf(index);
-  await Promise.all([showIndexes(index, signal), showFolders(index, view, signal), showFoot(index, signal)]);
+  await Promise.all([showIndexes(index, signal), showFolders(answer, view, signal), showFoot(index, signal)]);
   if (signal.aborted) return;
   if (before !== imagesOf(index) && !isQuestion(view)) summary.textContent = totalled(answer);
 }
@@ -221,9 +222,11 @@ at("index").addEventListener("change", () => go({ ...NOTHING_ASKED, ...ANYWHERE,
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a[href]");
   if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
-  if (link.target || link.origin !== location.origin || link.pathname !== "/" || link.hash) return;
+  if (link.target || link.origin !== location.origin || link.pathname !== "/") return;
   event.preventDefault();
-  if (link.id === "back") goBack();
+  // The fragment is no view: were the browser led to it, the way back would end there.
+  if (link.hash) heading.focus();
+  else if (link.id === "back") goBack();
   else go(viewOf(link));
 });
 

@@ -33,27 +33,34 @@ export async function showFoot(index, signal) {
   at("spaces").replaceChildren(...spaceTable(index, status.spaces));
 }
 
-// The folders beside and below the prefix, after those that lead to it.
-export async function showFolders(index, view, signal) {
+// The folders beside the one that the prefix leads into, and those below it that begin as typed,
+// after those that lead to them.
+export async function showFolders({ index, images }, view, signal) {
   const { prefix } = view;
   const key = JSON.stringify([index, prefix]);
   if (folders.of !== key || Date.now() - folders.at >= FRESH_MILLISECONDS) {
     const folder = prefix.replace(/[^/]*$/, "");
-    const levels = folder ? [folder.replace(/[^/]*\/$/, ""), folder] : [""];
+    const parent = folder.replace(/[^/]*\/$/, "");
+    const levels = folder ? [parent, prefix] : [prefix];
     const found = await Promise.all(levels.map((level) => quiet(readFolders(index, level, signal))));
     if (signal.aborted) return;
-    const parts = levels[0].split("/").slice(0, -1);
-    const above = parts.map((_, depth) => `${parts.slice(0, depth + 1).join("/")}/`);
     // What could not be read is asked for again with the next view.
     Object.assign(folders, { of: found.every(Boolean) ? key : null, at: Date.now() });
     const read = found.filter(Boolean);
-    folders.found = [...new Set([...above, ...read.flatMap((level) => level.folders)])];
     folders.more = read.reduce((sum, level) => sum + level.more, 0);
     folders.exact = read.every((level) => level.exact);
+    const parts = parent.split("/").slice(0, -1);
+    const above = parts.map((_, depth) => `${parts.slice(0, depth + 1).join("/")}/`);
+    const chosen = new Set([...above, ...read.flatMap((level) => level.folders)]);
+    if (folder && images.length && !chosen.has(folder)) {
+      chosen.add(folder);
+      folders.more = Math.max(0, folders.more - 1); // it was one of those
+    }
+    folders.found = [...chosen];
   }
   const kept = { ...view, after: "", before: "" };
   const chips = folders.found.map((folder) => chip(folder, addressOf({ ...kept, prefix: folder }), folder === prefix));
   const all = chip("All", addressOf({ ...kept, prefix: "" }), !prefix);
-  const rest = folders.more ? [restOfFolders(folders.more, folders.exact)] : [];
-  at("folders").replaceChildren(...(chips.length ? [all, ...chips, ...rest] : []));
+  const rest = folders.more || !folders.exact ? [restOfFolders(folders.more, folders.exact)] : [];
+  at("folders").replaceChildren(...(chips.length || rest.length || prefix ? [all, ...chips, ...rest] : []));
 }

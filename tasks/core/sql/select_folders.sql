@@ -1,6 +1,7 @@
 -- The folders of the names from $1 to before $2, where $1 is a prefix: what stands up to the next
 -- slash. From the first name of a folder the search hops behind its last, which is before the
--- character that follows the slash; from a name outside of folders to the next. $3 hops at most.
+-- character that follows the slash; from a name outside of folders to the next. $3 hops at most in
+-- each bucket: where the last of them still found a name, there may be more folders.
 WITH RECURSIVE buckets AS (
     SELECT min(bucket) AS bucket FROM {table}
     UNION ALL
@@ -8,7 +9,10 @@ WITH RECURSIVE buckets AS (
     FROM buckets
     WHERE buckets.bucket IS NOT NULL
 )
-SELECT DISTINCT found.folder
+SELECT
+    array_agg(DISTINCT found.folder ORDER BY found.folder)
+        FILTER (WHERE found.folder IS NOT NULL) AS folders,
+    bool_or(found.image_id IS NOT NULL AND found.number = $3) AS cut_short
 FROM buckets
 CROSS JOIN LATERAL (
     WITH RECURSIVE hops AS (
@@ -33,8 +37,12 @@ CROSS JOIN LATERAL (
         FROM hops
         WHERE hops.image_id IS NOT NULL AND hops.number < $3
     )
-    SELECT $1 || split_part(substr(hops.image_id, length($1) + 1), '/', 1) || '/' AS folder
+    SELECT
+        hops.number,
+        hops.image_id,
+        CASE
+            WHEN position('/' IN substr(hops.image_id, length($1) + 1)) > 0
+            THEN $1 || split_part(substr(hops.image_id, length($1) + 1), '/', 1) || '/'
+        END AS folder
     FROM hops
-    WHERE position('/' IN substr(hops.image_id, length($1) + 1)) > 0
 ) AS found
-ORDER BY found.folder
