@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from deployments.local.model_graph import IMAGE_SIZE
+from tasks.core.scaling import ORIENTATION, TURNS, UPRIGHT
 
 # multimodalembedding@001 reads these four and no other: no WebP, TIFF, HEIC or AVIF.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG")
@@ -20,18 +21,6 @@ SHORTER_SIDE = 256
 
 # What Pillow's four decoders raise on damaged files.
 DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
-
-ORIENTATION_TAG = 0x0112
-# EXIF 2.32, tag 274: what the camera's position asks to be undone.
-TRANSPOSITIONS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 class UnreadableImage(Exception):
@@ -81,14 +70,14 @@ def _prepare(image: Image.Image) -> Image.Image:
     # JPEG alone can decode at a half, quarter or eighth of its size, and does so much faster.
     image.draft("RGB", (SHORTER_SIDE, SHORTER_SIDE))
     image.load()
-    orientation = image.getexif().get(ORIENTATION_TAG, 1)
+    orientation = image.getexif().get(ORIENTATION, UPRIGHT)
     square = _on_white(image).resize(
         (IMAGE_SIZE, IMAGE_SIZE),
         Image.Resampling.BILINEAR,
         box=_centre(image.width, image.height),
         reducing_gap=2.0,
     )
-    transposition = TRANSPOSITIONS.get(orientation)
+    transposition = TURNS.get(orientation)
     return square if transposition is None else square.transpose(transposition)
 
 

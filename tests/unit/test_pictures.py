@@ -7,10 +7,9 @@ from unittest.mock import Mock
 
 import pytest
 from markdown_it import MarkdownIt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from tasks.core import thumbnails
-from tasks.core.captions import fit_name
 from tasks.core.pictures import (
     MOST_BYTES,
     Tile,
@@ -24,9 +23,6 @@ from tasks.core.scaling import ORIENTATION
 from tasks.core.types import Neighbour, Verdict
 
 RANDOM = random.Random(5)  # noqa: S311 - draws pictures, keeps no secret
-
-FONT, PEN = ImageFont.load_default(18), ImageDraw.Draw(Image.new("RGB", (1, 1)))
-"""As large as the letters under a tile of 200 pixels."""
 
 ODD_NAMES = [
     "x" * 1024,
@@ -215,36 +211,6 @@ def test_an_odd_name_stays_under_its_tile(name: str) -> None:
     # The gap between the query and the grid, and the right edge, stay white.
     for column in (*range(321, 339), *range(981, 1000)):
         assert {sheet.getpixel((column, y)) for y in range(sheet.height)} == {(255, 255, 255)}
-
-
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        ("plane.jpg", ["plane.jpg"]),
-        ("planes/airplane-mirrored.png", ["planes/", "airplane-mirrored.png"]),
-        ("planes/airplane-arriving-turned.png", ["planes/airplane-arriving-", "turned.png"]),
-        ("holidays in france 2026.jpg", ["holidays in france", "2026.jpg"]),
-        ("x" * 30, ["x" * 22, "x" * 8]),
-        ("", [""]),
-    ],
-    ids=lambda value: str(value)[:20],
-)
-def test_a_name_is_shown_whole_where_two_lines_hold_it(name: str, shown: list[str]) -> None:
-    assert fitted(name) == shown
-
-
-@pytest.mark.parametrize("name", ["2026/" + "x" * 900 + "/IMG-flamingo.png", "W" * 1024], ids=len)
-def test_a_longer_name_loses_its_middle(name: str) -> None:
-    first, second = fitted(name)
-    assert name.startswith(first)
-    assert second.startswith("…")
-    assert name.endswith(second[1:])
-    assert min(len(first), len(second)) > 8
-    assert max(PEN.textlength(line, FONT) for line in (first, second)) <= 200
-
-
-def fitted(name: str) -> list[str]:
-    return fit_name(PEN, name, FONT, 200)
 
 
 def verdict(names: list[str]) -> Verdict:
