@@ -13,12 +13,10 @@ from tasks.core.loading import insert_batch
 from tasks.core.neighbours import widen_search
 from tasks.core.opening import open_run
 from tasks.core.postgres import Connection, open_database
-from tasks.core.questions import Question
 from tasks.core.recall import check_recall, sample_rows
 from tasks.core.run import Run
-from tasks.core.searcher import open_searcher
 from tasks.core.settings import Settings
-from tasks.core.similar import find_active_space, find_similar
+from tasks.core.similar import find_active_space
 from tasks.core.spaces import create_table, find_space, publish
 from tasks.core.types import Check
 from tests.support.buckets import LocalBucket, picture
@@ -235,30 +233,3 @@ async def test_recall_is_measured_anew_after_any_change_and_only_then(
 
 def recall_check(synced: Synced) -> Check:
     return synced.verdict.checks[-1]
-
-
-async def test_a_database_of_the_earlier_schema_is_brought_up_to_date(
-    settings: Settings, bucket: LocalBucket, url: str
-) -> None:
-    bucket.put_pictures(3)
-    await sync(settings, bucket.name)
-    await execute(
-        url,
-        "ALTER TABLE birdwalk.spaces DROP COLUMN ef_search, DROP COLUMN measured_at,"
-        " DROP COLUMN measured_writes, DROP COLUMN measured_index",
-    )
-    async with open_searcher(settings) as searcher:
-        answer = await find_similar(searcher, "image_embeddings", Question(image_id="0001.png"))
-    assert (len(answer.neighbours), answer.space.ef_search) == (2, 100)
-    assert (await sync(settings, bucket.name)).verdict.failed == ()
-
-
-async def test_opening_a_database_waits_for_no_reader(settings: Settings) -> None:
-    async with (
-        open_database(settings) as database,
-        database.transaction() as reader,
-        asyncio.timeout(10),
-    ):
-        await reader.fetch("SELECT FROM birdwalk.spaces")
-        async with open_database(settings):
-            pass

@@ -6,7 +6,10 @@ import asyncpg
 import pytest
 
 from tasks.core.postgres import open_database
+from tasks.core.questions import Question
+from tasks.core.searcher import open_searcher
 from tasks.core.settings import Settings
+from tasks.core.similar import find_similar
 from tests.support.buckets import LocalBucket
 from tests.support.databases import execute, fetch, fetchval
 from tests.support.sync import sync
@@ -51,3 +54,30 @@ async def test_opening_a_database_waits_for_no_run_that_is_under_way(
                     pass
         finally:
             await connection.close()
+
+
+async def test_an_earlier_database_that_knows_no_ef_search_is_searched_and_brought_up_to_date(
+    settings: Settings, bucket: LocalBucket, url: str
+) -> None:
+    bucket.put_pictures(3)
+    await sync(settings, bucket.name)
+    await execute(
+        url,
+        "ALTER TABLE birdwalk.spaces DROP COLUMN ef_search, DROP COLUMN measured_at,"
+        " DROP COLUMN measured_writes, DROP COLUMN measured_index",
+    )
+    async with open_searcher(settings) as searcher:
+        answer = await find_similar(searcher, "image_embeddings", Question(image_id="0001.png"))
+    assert (len(answer.neighbours), answer.space.ef_search) == (2, 100)
+    assert (await sync(settings, bucket.name)).verdict.failed == ()
+
+
+async def test_opening_a_database_waits_for_no_reader(settings: Settings) -> None:
+    async with (
+        open_database(settings) as database,
+        database.transaction() as reader,
+        asyncio.timeout(10),
+    ):
+        await reader.fetch("SELECT FROM birdwalk.spaces")
+        async with open_database(settings):
+            pass
