@@ -7,10 +7,10 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.command_line import run_flow_from_command_line
-from flows.console import show_sentence
-from tasks.core.health import HealthLimits
-from tasks.health import check_health
+from flows.terminal.run import run_flow_from_command_line
+from flows.terminal.show import show_sentence
+from tasks.core.maintenance.check_index import HealthLimits
+from tasks.maintenance import check_health
 
 
 @flow(

@@ -7,12 +7,12 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.command_line import run_flow_from_command_line
-from flows.console import show_sentence
-from tasks.core.comparison import SpaceReport
-from tasks.core.wording import count
-from tasks.spaces import drop_space as drop_one_space
-from tasks.spaces import list_spaces
+from flows.terminal.run import run_flow_from_command_line
+from flows.terminal.show import show_sentence
+from tasks.core.spaces.drift import SpaceReport
+from tasks.core.text import count
+from tasks.maintenance import drop_space as drop_one_space
+from tasks.maintenance import list_spaces
 
 
 @flow(

@@ -8,29 +8,28 @@ from prefect.states import Completed
 from prefect.utilities.urls import url_for
 from pydantic import Field
 
-from flows.choices import Dimension, ModelName
-from flows.command_line import run_flow_from_command_line
-from flows.console import SyncOutcome, show_sync
-from tasks.artifacts import report_refusals, write_csv
+from flows.terminal.choices import Dimension, ModelName
+from flows.terminal.run import run_flow_from_command_line
+from flows.terminal.show import SyncOutcome, show_sync
 from tasks.core.concurrency import BATCHES_IN_FLIGHT, for_each
-from tasks.core.options import Crop, SyncOptions
-from tasks.core.shards import unfinished_batches
-from tasks.core.summary import summarise
+from tasks.core.embedding.shards import unfinished_batches
+from tasks.core.pictures.preparing import Crop
+from tasks.core.runs.options import SyncOptions
+from tasks.core.runs.summary import summarise
 from tasks.core.types import Batch, BatchReport
-from tasks.database import (
+from tasks.embedding import embed_batch
+from tasks.loading import (
     build_index,
-    create_table,
     insert_batch,
-    plan_sync,
-    publish,
     remove_gone,
+    report_refusals,
     reuse_vectors,
+    write_csv,
 )
-from tasks.embeddings import embed_batch
-from tasks.images import list_images
+from tasks.planning import create_table, list_images, plan_sync
+from tasks.publishing import publish, verify
 from tasks.runs import watched_run
 from tasks.shards import embed_in_shards
-from tasks.verification import verify
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

@@ -8,13 +8,13 @@ from prefect.states import Cancelled
 from pydantic import Field
 
 from tasks.core.concurrency import BATCHES_IN_FLIGHT, for_each
+from tasks.core.embedding.shards import batches_of_shard, counted
 from tasks.core.errors import RunIsOver
-from tasks.core.opening import attach_run
+from tasks.core.runs.lifecycle import attach_run
 from tasks.core.settings import get_settings
-from tasks.core.shards import batches_of_shard, counted
 from tasks.core.types import Batch, BatchReport
-from tasks.database import insert_batch
-from tasks.embeddings import embed_batch
+from tasks.embedding import embed_batch
+from tasks.loading import insert_batch
 from tasks.runs import prune_files
 
 

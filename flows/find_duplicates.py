@@ -8,9 +8,9 @@ from prefect.states import Completed
 from prefect.utilities.urls import url_for
 from pydantic import Field
 
-from flows.command_line import run_flow_from_command_line
-from flows.console import DuplicatesOutcome, show_duplicates
-from tasks.similar import search_duplicates
+from flows.terminal.run import run_flow_from_command_line
+from flows.terminal.show import DuplicatesOutcome, show_duplicates
+from tasks.searching import search_duplicates
 
 
 @flow(

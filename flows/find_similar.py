@@ -16,13 +16,13 @@ from prefect.states import Completed
 from prefect.utilities.urls import url_for
 from pydantic import Field
 
-from flows.command_line import run_command
-from flows.console import SimilarOutcome, show_similar
-from tasks.core.questions import Metric, Question
+from flows.terminal.run import run_command
+from flows.terminal.show import SimilarOutcome, show_similar
+from tasks.core.reports.similar import answer_json, answer_with_picture
+from tasks.core.searching.question import Metric, Question
 from tasks.core.settings import get_settings
-from tasks.core.similarreport import answer_json, answer_with_picture
-from tasks.core.wording import printable
-from tasks.similar import ask_index
+from tasks.core.text import printable
+from tasks.searching import ask_index
 
 Name = Annotated[str, Field(min_length=1, max_length=1024)]
 

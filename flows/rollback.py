@@ -7,11 +7,11 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.command_line import run_flow_from_command_line
-from flows.console import show_sentence
-from tasks.core.comparison import SpaceReport
-from tasks.core.wording import count
-from tasks.spaces import list_spaces, switch_space
+from flows.terminal.run import run_flow_from_command_line
+from flows.terminal.show import show_sentence
+from tasks.core.spaces.drift import SpaceReport
+from tasks.core.text import count
+from tasks.maintenance import list_spaces, switch_space
 
 
 @flow(

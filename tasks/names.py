@@ -6,9 +6,9 @@ that no function has, so mypy is told at each task.
 
 from typing import Any
 
-from tasks.core.run import current_run
+from tasks.core.runs.run import current_run
+from tasks.core.text import count, printable
 from tasks.core.types import Batch, BatchReport, IndexReport, Listing, Verdict
-from tasks.core.wording import count, printable
 
 FEWEST_DIGITS = 4
 LONGEST_PLACE = 60

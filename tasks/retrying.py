@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
 
 from tasks.core.errors import BirdwalkError, DatabaseUnavailable
-from tasks.core.outages import PAUSES_WITHOUT_DATABASE
+from tasks.core.runs.outages import PAUSES_WITHOUT_DATABASE
 from tasks.logs import shorten_our_errors, show_details
 
 UNKNOWN_ERRORS_RETRIED = 3

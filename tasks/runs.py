@@ -18,14 +18,15 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.logging import get_run_logger
 from rich.console import Console
 
-from tasks.core import pruning
 from tasks.core.errors import BirdwalkError, DatabaseError
-from tasks.core.opening import open_run
-from tasks.core.options import SyncOptions
-from tasks.core.progress import progress_sentence
-from tasks.core.run import Run
+from tasks.core.maintenance import prune_files as pruning
+from tasks.core.reports.progress import progress_sentence
+from tasks.core.reports.summary import summary_markdown
+from tasks.core.runs.lifecycle import open_run
+from tasks.core.runs.options import SyncOptions
+from tasks.core.runs.run import Run
+from tasks.core.runs.summary import summarise_now
 from tasks.core.settings import get_settings
-from tasks.core.summary import summarise_now, summary_markdown
 
 SECONDS_BETWEEN_REPORTS = 2.0
 

@@ -15,11 +15,10 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Cancelling, Crashed
 
+from tasks.core.embedding.shards import count_done, give_up_shard, live_shards
 from tasks.core.errors import DatabaseUnavailable, InvalidInput, PrefectUnavailable
-from tasks.core.outages import Outage
-from tasks.core.progress import count_done
-from tasks.core.run import Run
-from tasks.core.shards import give_up_shard, live_shards
+from tasks.core.runs.outages import Outage
+from tasks.core.runs.run import Run
 from tasks.core.types import SyncPlan
 
 DEPLOYMENT = "embed-shard/embed-shard"

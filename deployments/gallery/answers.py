@@ -10,7 +10,6 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tasks.core.browsing import IndexedImage, LastSync, SpaceSummary
 from tasks.core.errors import (
     BirdwalkError,
     DatabaseError,
@@ -24,9 +23,10 @@ from tasks.core.errors import (
     UnknownImage,
     UnknownIndex,
 )
-from tasks.core.links import object_link
+from tasks.core.google.storage import object_link
+from tasks.core.searching.browse import IndexedImage, LastSync, SpaceSummary
+from tasks.core.searching.find_similar import Answer
 from tasks.core.settings import Settings
-from tasks.core.similar import Answer
 
 STATUSES: tuple[tuple[type[BirdwalkError], int], ...] = (
     (UnknownImage, 404),

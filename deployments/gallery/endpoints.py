@@ -9,7 +9,8 @@ from starlette.responses import PlainTextResponse, Response
 from deployments.gallery.answers import Json, answer_json, image_json, space_json, sync_json
 from deployments.gallery.service import Gallery
 from deployments.gallery.thumbnails import SIDES
-from tasks.core.browsing import (
+from tasks.core.errors import InvalidInput, UnknownImage, UnreadablePicture
+from tasks.core.searching.browse import (
     browse,
     find_generation,
     find_images,
@@ -17,9 +18,9 @@ from tasks.core.browsing import (
     list_syncs,
     summarise_spaces,
 )
-from tasks.core.errors import InvalidInput, UnknownImage, UnreadablePicture
-from tasks.core.questions import Question, parse_uri
-from tasks.core.similar import find_active_space, find_similar, refuse_empty
+from tasks.core.searching.find_similar import find_similar
+from tasks.core.searching.question import Question, parse_uri
+from tasks.core.spaces.registry import find_active_space, refuse_empty
 
 PAGE_IMAGES = 100
 NEIGHBOURS = 48

@@ -8,16 +8,15 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from deployments.gallery.thumbnails import Thumbnails
-from tasks.core.browsing import PublishedIndex, list_published
-from tasks.core.caching import BoundedCache
 from tasks.core.errors import BirdwalkError, InvalidInput, QuotaExceeded, UnknownImage
-from tasks.core.lazy import Lazy
 from tasks.core.models import EmbeddingModel, find_model
-from tasks.core.preprocessing import find_preparation
-from tasks.core.scaling import prepare_picture
-from tasks.core.searcher import Searcher, open_searcher
+from tasks.core.pictures.preparing import find_preparation
+from tasks.core.pictures.scaling import prepare_picture
+from tasks.core.searching.browse import PublishedIndex, list_published
+from tasks.core.searching.cache import BoundedCache, Lazy
+from tasks.core.searching.searcher import Searcher, open_searcher
 from tasks.core.settings import Settings
-from tasks.core.similar import find_active_space
+from tasks.core.spaces.registry import find_active_space
 
 REMEMBERED_QUESTIONS = 500
 DROPPED_BYTES = 64_000_000

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
-from tasks.core.browsing import find_generation
-from tasks.core.caching import BoundedCache
 from tasks.core.errors import BirdwalkError, UnknownImage
-from tasks.core.searcher import Searcher
-from tasks.core.similar import find_active_space
-from tasks.core.thumbnails import Thumbnail, make_thumbnail, read_thumbnail
+from tasks.core.pictures.thumbnails import Thumbnail, make_thumbnail, read_thumbnail
+from tasks.core.searching.browse import find_generation
+from tasks.core.searching.cache import BoundedCache
+from tasks.core.searching.searcher import Searcher
+from tasks.core.spaces.registry import find_active_space
 
 SIDES = {"small": 320, "large": 960}
 """Pixels of the shorter side, by what a page asks for."""

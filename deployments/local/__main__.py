@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import get_args
 
 from deployments.local.addresses import Addresses, StackOptions
-from deployments.local.state import State, read_state
-from deployments.local.vertex_options import LatencyDistribution, ModelServerOptions
-from tasks.core.errors import StackError
+from deployments.local.errors import StackError
+from deployments.local.processes.state import State, read_state
+from deployments.local.vertex.options import LatencyDistribution, ModelServerOptions
 from tasks.core.settings import get_settings
 
 DOWN = 3  # as `systemctl status` and init scripts have it
@@ -161,7 +161,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _psql(arguments: argparse.Namespace) -> int:
-    from deployments.local.postgres_home import psql  # noqa: PLC0415 - as in _up
+    from deployments.local.postgres.home import psql  # noqa: PLC0415 - as in _up
 
     state = read_state(arguments.state_directory.expanduser().resolve())
     question = () if arguments.question is None else ("-c", arguments.question)

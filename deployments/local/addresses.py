@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from deployments.local.http_probe import LOOPBACK
-from deployments.local.state import State
-from deployments.local.vertex_options import ModelServerOptions
-from tasks.core.errors import StackError
+from deployments.local.errors import StackError
+from deployments.local.processes.http_probe import LOOPBACK
+from deployments.local.processes.state import State
+from deployments.local.vertex.options import ModelServerOptions
 
 PROJECT = "birdwalk-local"
 HEARTBEAT_SECONDS = 30

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deployments.local.addresses import StackOptions
-from deployments.local.leftovers import end_leftovers
-from deployments.local.processes import last_lines
+from deployments.local.errors import StackError
+from deployments.local.processes.leftovers import end_leftovers
+from deployments.local.processes.program import last_lines
+from deployments.local.processes.state import State, lock, read_state
 from deployments.local.stack import running
-from deployments.local.state import State, lock, read_state
-from deployments.local.vertex_options import command_line
-from tasks.core.errors import StackError
+from deployments.local.vertex.options import command_line
 
 ROOT = Path(__file__).resolve().parents[2]
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

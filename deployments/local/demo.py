@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from deployments.local.addresses import Addresses, StackOptions
-from deployments.local.samples import DEMO_QUERY
 from deployments.local.stack import running
+from deployments.local.storage.samples import DEMO_QUERY
+from tasks.core.maintenance.drop_space import drop_index
 from tasks.core.settings import Settings
-from tasks.core.spaces import drop_index
 
 INDEX = "demo_images"
 """An index of its own, made anew each time: a demo must not touch an index that is in use."""

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deployments.gallery.guard import HEALTH
-from deployments.local.http_probe import LOOPBACK, answers_ok
-from deployments.local.processes import Program
+from deployments.local.processes.http_probe import LOOPBACK, answers_ok
+from deployments.local.processes.program import Program
 
 ROOT = Path(__file__).resolve().parents[2]
 

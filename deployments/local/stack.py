@@ -8,23 +8,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from deployments.local import (
-    gallery_server,
-    postgres,
-    prefect_server,
-    samples,
-    storage,
-    vertex_server,
-    worker,
-)
+from deployments.local import gallery_server
 from deployments.local.addresses import Addresses, StackOptions
-from deployments.local.http_probe import LOOPBACK
-from deployments.local.identity import Identity
-from deployments.local.leftovers import end_leftovers
-from deployments.local.postgres_home import PostgresHome, find_home
-from deployments.local.state import State, choose_ports, lock, read_state
-from deployments.local.supervisor import Supervisor
-from tasks.core.errors import StackError
+from deployments.local.errors import StackError
+from deployments.local.postgres import server as postgres
+from deployments.local.postgres.home import PostgresHome, find_home
+from deployments.local.prefect import server as prefect_server
+from deployments.local.prefect import worker
+from deployments.local.processes.http_probe import LOOPBACK
+from deployments.local.processes.identity import Identity
+from deployments.local.processes.leftovers import end_leftovers
+from deployments.local.processes.state import State, choose_ports, lock, read_state
+from deployments.local.processes.supervisor import Supervisor
+from deployments.local.storage import samples
+from deployments.local.storage import server as storage
+from deployments.local.vertex import server as vertex_server
 
 __all__ = ["Addresses", "Stack", "StackOptions", "running"]
 

@@ -174,7 +174,3 @@ class GateFailed(BirdwalkError):
 
 class IndexDrifted(BirdwalkError):
     """The index is not as its bucket is, or does not answer as it should."""
-
-
-class StackError(BirdwalkError):
-    """A server of the local stack could not start or stop."""

@@ -11,8 +11,8 @@ from playwright.async_api import Browser, Page
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
-from deployments.local.samples import DEMO_QUERY
 from deployments.local.stack import Stack
+from deployments.local.storage.samples import DEMO_QUERY
 from tasks.core.settings import Settings
 from tests.acceptance.browser import TALL_SCREEN, Screen, new_page, running_chromium
 from tests.acceptance.gallery_page import said_address, watched

@@ -20,9 +20,9 @@ DOCS = ROOT / "docs"
 COLOURS = 128
 
 TESTS = (
-    "test_ui.py::test_the_run_page_shows_its_task_runs_by_name_and_draws_them[v1]",
-    "test_ui.py::test_the_contact_sheet_is_painted_above_its_table[v2]",
-    "test_gallery_asking.py::test_a_picture_of_ones_own_is_asked_with[drop]",
+    "prefect_ui/test_ui.py::test_the_run_page_shows_its_task_runs_by_name_and_draws_them[v1]",
+    "prefect_ui/test_ui.py::test_the_contact_sheet_is_painted_above_its_table[v2]",
+    "gallery/test_asking.py::test_a_picture_of_ones_own_is_asked_with[drop]",
 )
 """What leaves pictures there."""
 

@@ -12,8 +12,8 @@ import os
 import sys
 from typing import Any
 
-from deployments.local.vertex_options import ModelServerOptions
-from deployments.local.vertex_statistics import configure
+from deployments.local.vertex.options import ModelServerOptions
+from deployments.local.vertex.statistics import configure
 from flows.check_index import check_index
 from flows.drop_space import drop_space
 from flows.embed_images import embed_images

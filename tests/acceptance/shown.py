@@ -10,7 +10,7 @@ from google.cloud import storage
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
-from deployments.local.samples import DEMO_QUERY
+from deployments.local.storage.samples import DEMO_QUERY
 from tests.acceptance.programs import Program
 from tests.acceptance.recorded import record
 from tests.support.buckets import LocalBucket, picture

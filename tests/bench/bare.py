@@ -22,12 +22,12 @@ from google.cloud.aiplatform_v1.services.prediction_service.transports import (
 from google.protobuf.struct_pb2 import Value
 from pgvector.asyncpg import register_vector
 
-from tasks.core.gcs import LISTED_FIELDS, PAGE_SIZE
-from tasks.core.loading import COLUMNS
+from tasks.core.database.statements import Identifier
+from tasks.core.google.storage import LISTED_FIELDS, PAGE_SIZE
+from tasks.core.google.vertex import parse_vector
 from tasks.core.settings import Settings
-from tasks.core.statements import Identifier
+from tasks.core.spaces.rows import COLUMNS
 from tasks.core.types import Vector
-from tasks.core.vertex import parse_vector
 from tests.bench.tables import create_space_table
 
 IN_FLIGHT = 64

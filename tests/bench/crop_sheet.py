@@ -17,9 +17,9 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from deployments.local.addresses import StackOptions
 from deployments.local.stack import running
-from tasks.core.cropping import crop_to_subject
 from tasks.core.models import MULTIMODAL_EMBEDDING
-from tasks.core.pictures import INK, MARGIN, PAPER, Tile, draw_tile
+from tasks.core.pictures.cropping import crop_to_subject
+from tasks.core.pictures.sheet import INK, MARGIN, PAPER, Tile, draw_tile
 from tasks.core.types import Neighbour
 from tests.bench.quality import NEAREST, Neighbourhoods, kind_of, look_around, scenes_bucket
 from tests.bench.session import ROOT, Session

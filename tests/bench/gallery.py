@@ -25,12 +25,15 @@ import numpy as np
 import orjson
 from pgvector.asyncpg import register_vector
 
-from deployments.local.vertex_options import ModelServerOptions
-from tasks.core.browsing import BEHIND_ALL_NAMES
+from deployments.local.vertex.options import ModelServerOptions
 from tasks.core.concurrency import for_each
-from tasks.core.statements import Identifier, sql
+from tasks.core.database.statements import Identifier, statements_of
+from tasks.core.searching.browse import BEHIND_ALL_NAMES
 from tests.bench.figures import Bar, Figure
 from tests.bench.session import DIMENSION, NO_QUOTA, ROOT, MeasurementFailed, Session
+
+browse_sql = statements_of("tasks.core.searching.browse")
+nearest_sql = statements_of("tasks.core.spaces.nearest")
 
 TITLE = "Gallery: 10,000 pictures of 512 pixels, 128 dimensions, 10 requests at once, p95 of 200"
 BUCKET = "gallery"
@@ -68,9 +71,9 @@ class Bare:
 
     def __init__(self, pool: asyncpg.Pool, table: Identifier, names: Sequence[str]) -> None:
         self._pool = pool
-        self._page = sql("select_page_after", table=table)
-        self._vector = sql("select_vector", table=table)
-        self._nearest = sql("nearest", table=table)
+        self._page = browse_sql("select_page_after", table=table)
+        self._vector = nearest_sql("select_vector", table=table)
+        self._nearest = nearest_sql("nearest", table=table)
         self.names = names
 
     async def page(self, _: object) -> None:

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from deployments.local.vertex_options import ModelServerOptions
+from deployments.local.errors import StackError
+from deployments.local.vertex.options import ModelServerOptions
 from tasks.core.concurrency import BATCHES_IN_FLIGHT
-from tasks.core.errors import StackError
 from tests.bench.figures import Bar, Figure
 from tests.bench.session import MeasurementFailed, Session
 from tests.support.assessing import Model

@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 from pgvector.asyncpg import register_vector
 
-from tasks.core.loading import COLUMNS, Row, load_rows
-from tasks.core.plan import LARGEST_BATCH
-from tasks.core.postgres import Connection
-from tasks.core.statements import Identifier, Literal, sql
+from tasks.core.database.connections import Connection
+from tasks.core.database.statements import Identifier, Literal, statements_of
+from tasks.core.planning.plan_sync import LARGEST_BATCH
+from tasks.core.spaces.rows import COLUMNS, Row, load_rows
 from tasks.core.types import Space
 from tests.bench.figures import Bar, Figure
 from tests.bench.session import BUCKET, MeasurementFailed, Session
 from tests.bench.tables import create_space_table
+
+registry_sql = statements_of("tasks.core.spaces.registry")
 
 TITLE = "Load: new rows into a table with its key and generated column"
 SHAPES = ((100_000, 128), (20_000, 1408))
@@ -122,7 +124,7 @@ async def _empty_table(connection: Connection, dimension: int) -> AsyncIterator[
     try:
         yield space
     finally:
-        await connection.execute(sql("drop_space_table", table=table))
+        await connection.execute(registry_sql("drop_space_table", table=table))
 
 
 def _make_rows(count: int, dimension: int) -> list[Row]:

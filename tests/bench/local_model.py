@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from deployments.local.demo import REQUESTS_PER_MINUTE
-from deployments.local.model import EmbeddingModel, processor_count
-from deployments.local.vertex_options import ModelServerOptions
+from deployments.local.model.model import EmbeddingModel, processor_count
+from deployments.local.vertex.options import ModelServerOptions
 from tests.bench.figures import Bar, Figure
 from tests.bench.session import DIMENSION, SAMPLES, MeasurementFailed, Session
 

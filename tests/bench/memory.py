@@ -1,6 +1,6 @@
 """How much more memory the flow needs for ten times the images."""
 
-from deployments.local.vertex_options import ModelServerOptions
+from deployments.local.vertex.options import ModelServerOptions
 from tests.bench.figures import Bar, Figure
 from tests.bench.listing_stub import served_listing
 from tests.bench.session import Session

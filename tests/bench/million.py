@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from deployments.local.vertex_options import ModelServerOptions
+from deployments.local.vertex.options import ModelServerOptions
 from tests.bench.figures import Bar, Figure
 from tests.bench.listing_stub import served_listing
 from tests.bench.session import MeasurementFailed, Session

@@ -5,13 +5,13 @@ from contextlib import asynccontextmanager
 
 from pgvector.asyncpg import register_vector
 
-from deployments.local.vertex_options import ModelServerOptions
-from deployments.local.vertex_statistics import read_statistics
-from tasks.core.listing import list_images
-from tasks.core.loading import COLUMNS
-from tasks.core.opening import open_run
-from tasks.core.options import SyncOptions
-from tasks.core.spaces import create_table
+from deployments.local.vertex.options import ModelServerOptions
+from deployments.local.vertex.statistics import read_statistics
+from tasks.core.planning.create_table import create_table
+from tasks.core.planning.list_images import list_images
+from tasks.core.runs.lifecycle import open_run
+from tasks.core.runs.options import SyncOptions
+from tasks.core.spaces.rows import COLUMNS
 from tests.bench.figures import Bar, Figure
 from tests.bench.listing_stub import served_listing
 from tests.bench.session import BUCKET, DIMENSION, MeasurementFailed, Session, Spent

@@ -2,10 +2,12 @@
 
 import uuid
 
-from deployments.local.vertex_options import ModelServerOptions
-from tasks.core.statements import Identifier, sql
+from deployments.local.vertex.options import ModelServerOptions
+from tasks.core.database.statements import Identifier, statements_of
 from tests.bench.figures import Bar, Figure
 from tests.bench.session import BUCKET, TINY, TINY_PICTURES, MeasurementFailed, Session, Spent
+
+registry_sql = statements_of("tasks.core.spaces.registry")
 
 TITLE = "Overhead: 5,000 pictures, instant model, 128 dimensions"
 SIZES = (TINY_PICTURES // 2, TINY_PICTURES)
@@ -100,12 +102,12 @@ async def _run_bare(session: Session, size: int) -> Spent:
     spent = await session.run("tests.bench.bare", BUCKET, TINY, str(size), table.name)
     await _check_rows(session, table, size)
     async with session.connection() as connection:
-        await connection.execute(sql("drop_space_table", table=table))
+        await connection.execute(registry_sql("drop_space_table", table=table))
     return spent
 
 
 async def _check_rows(session: Session, table: Identifier, expected: int) -> None:
     async with session.connection() as connection:
-        rows = await connection.fetchval(sql("count_rows", table=table))
+        rows = await connection.fetchval(registry_sql("count_rows", table=table))
     if rows != expected:
         raise MeasurementFailed(f"{table} holds {rows} rows; {expected} were expected.")

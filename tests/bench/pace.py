@@ -1,7 +1,7 @@
 """How much of a quota the flow uses, and how often it asks for more than there is."""
 
-from deployments.local.vertex_options import ModelServerOptions
-from deployments.local.vertex_statistics import ModelServerStatistics, read_statistics
+from deployments.local.vertex.options import ModelServerOptions
+from deployments.local.vertex.statistics import ModelServerStatistics, read_statistics
 from tests.bench.figures import Bar, Figure
 from tests.bench.session import TINY, MeasurementFailed, Session
 

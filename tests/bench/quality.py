@@ -10,18 +10,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from deployments.local.demo import REQUESTS_PER_MINUTE
-from deployments.local.vertex_options import ModelServerOptions
-from tasks.core.neighbours import nearest, nearest_exact
-from tasks.core.options import Crop
-from tasks.core.postgres import Connection, Database, open_database
-from tasks.core.similar import find_active_space
-from tasks.core.spaces import space_table
-from tasks.core.statements import Identifier, sql
+from deployments.local.vertex.options import ModelServerOptions
+from tasks.core.database.connections import Connection, Database, open_database
+from tasks.core.database.statements import Identifier, statements_of
+from tasks.core.pictures.preparing import Crop
+from tasks.core.spaces.nearest import nearest, nearest_exact
+from tasks.core.spaces.registry import find_active_space, space_table
 from tasks.core.types import Neighbour, Space
 from tests.bench.figures import Bar, Figure
 from tests.bench.session import BUCKET, DIMENSION, SAMPLES, Session
 from tests.support.buckets import LocalBucket, storage_client
 from tests.support.scenes import draw_scenes
+
+hnsw_sql = statements_of("tasks.core.spaces.hnsw")
 
 TITLE = "Quality: nearest images of the same kind, local model, 128 dimensions"
 NEAREST = 5
@@ -140,7 +141,7 @@ async def _read_neighbourhoods(database: Database, index: str) -> Neighbourhoods
 async def _force_an_index(connection: Connection, space: Space) -> None:
     """Build the index that a larger table would have, and leave the planner no other way."""
     table, name = space_table(space), Identifier(f"{space.table}_hnsw")
-    await connection.execute(sql("create_hnsw", name=name, table=table))
+    await connection.execute(hnsw_sql("create_hnsw", name=name, table=table))
     await connection.execute("SET enable_seqscan = off")
 
 

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.core.hnsw import build_index
-from tasks.core.neighbours import nearest_exact
-from tasks.core.opening import open_run
-from tasks.core.questions import Question
-from tasks.core.searcher import Searcher, open_searcher
-from tasks.core.similar import find_active_space, find_similar
-from tasks.core.spaces import publish
-from tasks.core.verdicts import refuse_failed, verify
+from tasks.core.loading.build_index import build_index
+from tasks.core.publishing.publish import publish
+from tasks.core.publishing.verify import refuse_failed, verify
+from tasks.core.runs.lifecycle import open_run
+from tasks.core.searching.find_similar import find_similar
+from tasks.core.searching.question import Question
+from tasks.core.searching.searcher import Searcher, open_searcher
+from tasks.core.spaces.nearest import nearest_exact
+from tasks.core.spaces.registry import find_active_space
 from tests.bench.figures import Bar, Figure
 from tests.bench.session import MeasurementFailed, Session
 from tests.support.sync import options

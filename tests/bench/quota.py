@@ -5,12 +5,8 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from deployments.local.vertex_options import ModelServerOptions
-from deployments.local.vertex_statistics import (
-    ModelServerStatistics,
-    configure,
-    read_statistics,
-)
+from deployments.local.vertex.options import ModelServerOptions
+from deployments.local.vertex.statistics import ModelServerStatistics, configure, read_statistics
 from tests.bench.figures import Bar, Figure
 from tests.bench.listing_stub import served_listing
 from tests.bench.session import MeasurementFailed, Session

@@ -16,13 +16,13 @@ from PIL import Image
 from pydantic import SecretStr
 
 from deployments.local.addresses import PROJECT, Addresses, StackOptions
-from deployments.local.samples import ensure_samples, list_samples
 from deployments.local.stack import running
-from deployments.local.vertex_options import ModelServerOptions
-from deployments.local.vertex_statistics import configure, reset_statistics
-from tasks.core.postgres import Connection, Database
+from deployments.local.storage.samples import ensure_samples, list_samples
+from deployments.local.vertex.options import ModelServerOptions
+from deployments.local.vertex.statistics import configure, reset_statistics
+from tasks.core.database.connections import Connection, Database
+from tasks.core.maintenance.drop_space import drop_index
 from tasks.core.settings import Settings
-from tasks.core.spaces import drop_index
 
 BUCKET = "birdwalk"
 TINY = "tiny/"

@@ -1,11 +1,13 @@
 """Tables of the very form that birdwalk gives its spaces."""
 
-from tasks.core.postgres import Connection
-from tasks.core.statements import Identifier, sql
+from tasks.core.database.connections import Connection
+from tasks.core.database.statements import Identifier, statements_of
+
+registry_sql = statements_of("tasks.core.spaces.registry")
 
 
 async def create_space_table(connection: Connection, table: Identifier, dimension: int) -> None:
-    statement = sql(
+    statement = registry_sql(
         "create_space_table",
         table=table,
         dimension=dimension,

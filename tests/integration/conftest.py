@@ -10,15 +10,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deployments.local import storage
-from deployments.local.leftovers import marked
-from deployments.local.processes import start
-from deployments.local.samples import ensure_samples
+from deployments.local.processes.leftovers import marked
+from deployments.local.processes.program import start
 from deployments.local.stack import Stack
-from tasks.core import holds, patience
-from tasks.core.opening import open_run
-from tasks.core.run import Run
-from tasks.core.searcher import Searcher, open_searcher
+from deployments.local.storage import server as storage
+from deployments.local.storage.samples import ensure_samples
+from tasks.core.embedding import embed_image
+from tasks.core.runs import index_lock
+from tasks.core.runs.lifecycle import open_run
+from tasks.core.runs.run import Run
+from tasks.core.searching.searcher import Searcher, open_searcher
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket, storage_client
 from tests.support.databases import fresh_database, settings_for
@@ -69,14 +70,14 @@ async def run(settings: Settings, bucket: LocalBucket) -> AsyncIterator[Run]:
 @pytest.fixture
 def unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a run that lost its connection find out only when it asks."""
-    monkeypatch.setattr(holds, "SECONDS_BETWEEN_BEATS", 600.0)
+    monkeypatch.setattr(index_lock, "SECONDS_BETWEEN_BEATS", 600.0)
 
 
 @pytest.fixture
 def quick_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the waits between an image's attempts short; their number and growth stay."""
-    monkeypatch.setattr(patience, "FIRST_BACKOFF_SECONDS", 0.01)
-    monkeypatch.setattr(patience, "LONGEST_BACKOFF_SECONDS", 0.1)
+    monkeypatch.setattr(embed_image, "FIRST_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(embed_image, "LONGEST_BACKOFF_SECONDS", 0.1)
 
 
 @pytest.fixture(scope="session")

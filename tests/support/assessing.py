@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from tasks.core.csvfile import read_part
+from tasks.core.csv_parts import read_part
+from tasks.core.google.vertex import open_embedder
 from tasks.core.settings import Settings
 from tasks.core.types import Vector
-from tasks.core.vertex import open_embedder
 from tests.support.changing import ChangingBucket
 from tests.support.databases import fetch, fetchval
 

@@ -11,7 +11,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from deployments.local.vertex_record import content_of
+from deployments.local.vertex.record import content_of
 from tests.support.buckets import LocalBucket
 
 CELLS, SIDE = 8, 64

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from deployments.local.addresses import PROJECT
 from deployments.local.stack import Stack
-from tasks.core.postgres import Database
+from tasks.core.database.connections import Database
 from tasks.core.settings import Settings
 
 TEMPLATE = "birdwalk_template"

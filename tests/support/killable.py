@@ -13,12 +13,15 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from deployments.local import postgres, processes, storage, vertex_server
 from deployments.local.addresses import PROJECT
-from deployments.local.http_probe import LOOPBACK
-from deployments.local.postgres_home import find_home
-from deployments.local.state import choose_ports
-from deployments.local.vertex_options import ModelServerOptions
+from deployments.local.postgres import server as postgres
+from deployments.local.postgres.home import find_home
+from deployments.local.processes import program as processes
+from deployments.local.processes.http_probe import LOOPBACK
+from deployments.local.processes.state import choose_ports
+from deployments.local.storage import server as storage
+from deployments.local.vertex import server as vertex_server
+from deployments.local.vertex.options import ModelServerOptions
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket, storage_client
 from tests.support.databases import secret

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.core.postgres import open_database
+from tasks.core.database.connections import open_database
 from tests.support.assessing import Model, Sight, compare, compare_csv, look, parts_of
 from tests.support.changing import ChangingBucket
 from tests.support.databases import fetchval, postgres_began_anew, postgres_began_at

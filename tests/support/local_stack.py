@@ -8,10 +8,10 @@ from pathlib import Path
 
 import httpx
 
-from deployments.local.http_probe import answers_ok
+from deployments.local.processes.http_probe import answers_ok
+from deployments.local.processes.state import read_state
 from deployments.local.stack import Addresses, StackOptions
-from deployments.local.state import read_state
-from deployments.local.vertex_options import ModelServerOptions
+from deployments.local.vertex.options import ModelServerOptions
 
 ROOT = Path(__file__).parents[2]
 INSTANT = ModelServerOptions(instant=True)

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from deployments.local.vertex_options import ModelServerOptions
-from deployments.local.vertex_statistics import (
+from deployments.local.vertex.options import ModelServerOptions
+from deployments.local.vertex.statistics import (
     ModelServerStatistics,
     configure,
     read_statistics,

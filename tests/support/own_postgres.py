@@ -9,11 +9,11 @@ from pathlib import Path
 
 import asyncpg
 
-from deployments.local import postgres
-from deployments.local.identity import Identity
-from deployments.local.postgres_home import PostgresHome
-from deployments.local.processes import Account, Process, start
-from deployments.local.state import choose_ports
+from deployments.local.postgres import server as postgres
+from deployments.local.postgres.home import PostgresHome
+from deployments.local.processes.identity import Identity
+from deployments.local.processes.program import Account, Process, start
+from deployments.local.processes.state import choose_ports
 
 
 @asynccontextmanager

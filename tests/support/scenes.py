@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deployments.local.samples import render_drawing
+from deployments.local.storage.samples import render_drawing
 
 WIDTH, HEIGHT = 800, 600
 SHARES = (0.08, 0.16)

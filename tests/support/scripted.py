@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from tasks.core.csvfile import read_part
-from tasks.core.embedding import BatchEmbedder
+from tasks.core.csv_parts import read_part
+from tasks.core.embedding.embed_batch import BatchEmbedder
 from tasks.core.types import ImageRef, Space, Vector
 
 SPACE = Space(1, "photos", "multimodalembedding@001", 2, "none", "space_1", "loading")

@@ -15,12 +15,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from tasks.core.embedding import embed_batch
+from tasks.core.embedding.embed_batch import embed_batch
+from tasks.core.embedding.shards import batches_of_shard
 from tasks.core.errors import BirdwalkError
-from tasks.core.loading import insert_batch
-from tasks.core.opening import attach_run, open_run
+from tasks.core.loading.insert_batch import insert_batch
+from tasks.core.runs.lifecycle import attach_run, open_run
 from tasks.core.settings import Settings
-from tasks.core.shards import batches_of_shard
 from tests.support.databases import fetchval
 from tests.support.sync import options, prepare
 from tests.support.waiting import until

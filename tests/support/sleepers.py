@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deployments.local.processes import Program
+from deployments.local.processes.program import Program
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="prctl and /proc are Linux's")
 SLEEP = "import time; time.sleep(300)"

@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deployments.local.vertex_record import AnsweredCall, read_record
+from deployments.local.vertex.record import AnsweredCall, read_record
 from tests.support.changing import ChangingBucket, Version
 
 SECONDS_TO_ANSWER = 5.0

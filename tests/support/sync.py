@@ -2,22 +2,13 @@
 
 from dataclasses import dataclass
 
-from tasks.core import (
-    csvreport,
-    embedding,
-    hnsw,
-    listing,
-    loading,
-    pending,
-    plan,
-    reconcile,
-    refusals,
-    spaces,
-    verdicts,
-)
-from tasks.core.opening import open_run
-from tasks.core.options import SyncOptions
-from tasks.core.run import Run
+from tasks.core.embedding import embed_batch, outcomes
+from tasks.core.loading import build_index, insert_batch, reuse_vectors, write_csv
+from tasks.core.planning import create_table, list_images, plan_sync
+from tasks.core.publishing import publish, verify
+from tasks.core.runs.lifecycle import open_run
+from tasks.core.runs.options import SyncOptions
+from tasks.core.runs.run import Run
 from tasks.core.settings import Settings
 from tasks.core.types import (
     BatchReport,
@@ -66,10 +57,10 @@ def options(bucket: str, **changes: object) -> SyncOptions:
 
 async def prepare(run: Run) -> SyncPlan:
     """List the bucket, make the table, plan, and stop where a guard says so."""
-    await listing.list_images(run)
-    await spaces.create_table(run)
-    made = await plan.plan_sync(run)
-    plan.refuse_unguarded(made)
+    await list_images.list_images(run)
+    await create_table.create_table(run)
+    made = await plan_sync.plan_sync(run)
+    plan_sync.refuse_unguarded(made)
     return made
 
 
@@ -77,7 +68,7 @@ async def load(run: Run, made: SyncPlan) -> tuple[BatchReport, ...]:
     """Embed and insert the batches of a plan, one after the other."""
     return tuple(
         [
-            await loading.insert_batch(run, await embedding.embed_batch(run, batch.number))
+            await insert_batch.insert_batch(run, await embed_batch.embed_batch(run, batch.number))
             for batch in made.batches
         ]
     )
@@ -85,10 +76,10 @@ async def load(run: Run, made: SyncPlan) -> tuple[BatchReport, ...]:
 
 async def finish(run: Run) -> Verdict:
     """Build the index, verify, and publish, or stop where the gate says so."""
-    await hnsw.build_index(run)
-    verdict = await verdicts.verify(run)
-    verdicts.refuse_failed(verdict)
-    await spaces.publish(run)
+    await build_index.build_index(run)
+    verdict = await verify.verify(run)
+    verify.refuse_failed(verdict)
+    await publish.publish(run)
     return verdict
 
 
@@ -100,17 +91,17 @@ async def sync(settings: Settings, bucket: str, **changes: object) -> Synced:
 
 async def carry_out(run: Run, made: SyncPlan) -> Synced:
     """Do what a plan says, to the end, and return what each step did."""
-    known = await reconcile.reuse_vectors(run, made)
+    known = await reuse_vectors.reuse_vectors(run, made)
     reports = await load(run, made)
-    csv = await csvreport.write_csv(run)
-    twins = await reconcile.reuse_vectors(run, made)
-    refusals.refuse_too_many(run, await refusals.list_refusals(run))
-    pending.refuse_too_many_pending(run, await pending.list_pending(run))
-    removed = await reconcile.remove_gone(run, made)
-    index = await hnsw.build_index(run)
-    verdict = await verdicts.verify(run)
-    verdicts.refuse_failed(verdict)
-    space = await spaces.publish(run)
+    csv = await write_csv.write_csv(run)
+    twins = await reuse_vectors.reuse_vectors(run, made)
+    outcomes.refuse_too_many(run, await outcomes.list_refusals(run))
+    outcomes.refuse_too_many_pending(run, await outcomes.list_pending(run))
+    removed = await reuse_vectors.remove_gone(run, made)
+    index = await build_index.build_index(run)
+    verdict = await verify.verify(run)
+    verify.refuse_failed(verdict)
+    space = await publish.publish(run)
     assert run.listing is not None
     return Synced(
         run_id=run.run_id,

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tasks.core.loading import Row, load_rows
-from tasks.core.run import Run
-from tasks.core.spaces import create_table
+from tasks.core.planning.create_table import create_table
+from tasks.core.runs.run import Run
+from tasks.core.spaces.rows import Row, load_rows
 from tasks.core.types import Space, Vector
 
 

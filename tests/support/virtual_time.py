@@ -5,7 +5,7 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from tasks.core.quota import Limiter
+from tasks.core.google.rate_limit import Limiter
 
 PACE = 600.0
 """Requests a minute: one each 0.1 s."""

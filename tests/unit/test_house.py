@@ -16,8 +16,9 @@ from deployments.lock import Pin, read_pins
 
 ROOT = Path(__file__).parents[2]
 LOCK = ("requirements.txt", "requirements-local.txt", "requirements-dev.txt")
-SQL = sorted((ROOT / "tasks/core/sql").glob("*.sql"))
+SQL = sorted((ROOT / "tasks").rglob("*.sql"))
 SETTINGS = ROOT / "tasks/core/settings.py"
+LOCAL = ROOT / "deployments/local"
 
 # Put together here so that this file does not name what it forbids.
 FORBIDDEN = {
@@ -107,12 +108,14 @@ def test_every_exception_from_a_check_has_its_reason_on_the_line_or_above() -> N
 
 
 @pytest.mark.parametrize("path", SQL, ids=lambda path: path.stem)
-def test_a_sql_file_is_a_comment_and_one_statement(path: Path) -> None:
-    text = path.read_text()
-    assert re.match(r"-- \S", text)
-    statement = re.sub(r"--[^\n]*|'(?:[^']|'')*'|\$\$.*?\$\$", "", text, flags=re.DOTALL).strip()
-    assert statement
-    assert ";" not in statement.removesuffix(";")
+def test_a_block_of_a_sql_file_is_a_name_a_comment_and_one_statement(path: Path) -> None:
+    before, *blocks = re.split(r"^-- name: \w+\n", path.read_text(), flags=re.MULTILINE)
+    assert before == ""
+    for text in blocks:
+        assert re.match(r"-- \S", text)
+        statement = re.sub(r"--[^\n]*|'(?:[^']|'')*'|\$\$.*?\$\$", "", text, flags=re.DOTALL)
+        assert statement.strip()
+        assert ";" not in statement.strip().removesuffix(";")
 
 
 def test_init_files_are_empty() -> None:
@@ -131,7 +134,7 @@ def reads_environment(path: Path) -> bool:
 def test_only_the_local_stack_touches_the_environment_beside_the_settings() -> None:
     paths = [path for path in modules("tasks", "flows", "deployments") if path != SETTINGS]
     readers = [path for path in paths if reads_environment(path)]
-    assert shown([path for path in readers if path.parent.name != "local"]) == []
+    assert shown([path for path in readers if LOCAL not in path.parents]) == []
 
 
 def test_no_module_but_the_settings_looks_up_a_birdwalk_variable() -> None:

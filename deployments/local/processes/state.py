@@ -1,0 +1,176 @@
+"""What the stack remembers in its directory: one JSON file, readable by its owner alone.
+
+It names the running processes, so that a later command finds them, and keeps the ports and the
+database password from one start to the next.
+"""
+
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from deployments.local.errors import StackError
+from deployments.local.processes.identity import Identity
+from deployments.local.processes.program import Process
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRecord:
+    """One server of the stack, as the state file knows it.
+
+    Attributes:
+        name: the program's name.
+        address: where it answers, without any password.
+        leash: the process that ends it.
+        process: the server itself.
+        log: file that receives its output.
+        stop_signal: what asks it to end.
+    """
+
+    name: str
+    address: str
+    leash: Identity
+    process: Identity
+    log: Path
+    stop_signal: signal.Signals
+
+    @classmethod
+    def of(cls, process: Process, address: str) -> "ServerRecord":
+        """Describe a running process."""
+        program = process.program
+        return cls(
+            name=program.name,
+            address=address,
+            leash=process.leash,
+            process=process.identity,
+            log=program.log,
+            stop_signal=program.stop_signal,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The content of the state file.
+
+    Attributes:
+        supervisor: the process that holds the stack; None when it is down.
+        ready: whether every server answers.
+        servers: what runs, in the order in which it was started.
+        ports: by server name; used again at the next start when still free.
+        password: of the database's superuser, for TCP.
+        options: what the stack was started with, as canonical JSON; None when it is down.
+        addresses: what clients need, as JSON; None until ready.
+        failure: why the stack ended, when it was not asked to.
+    """
+
+    supervisor: Identity | None = None
+    ready: bool = False
+    servers: tuple[ServerRecord, ...] = ()
+    ports: Mapping[str, int] = field(default_factory=dict)
+    password: str | None = None
+    options: str | None = None
+    addresses: str | None = None
+    failure: str | None = None
+
+    @property
+    def up(self) -> bool:
+        """Whether the stack answers and its supervisor lives."""
+        return self.ready and self.supervisor is not None and self.supervisor.alive()
+
+
+_STATE = TypeAdapter(State)
+_NOT_OURS = (
+    "The state directory {} belongs to another user. Run this as that user, "
+    "or choose another one with --state-directory."
+)
+
+
+def state_file(directory: Path) -> Path:
+    """Return the state file's path."""
+    return directory / "stack.json"
+
+
+def read_state(directory: Path) -> State:
+    """Return the remembered state; an empty one when there is none or it makes no sense.
+
+    Raises:
+        StackError: it belongs to another user.
+    """
+    try:
+        return _STATE.validate_json(state_file(directory).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return State()
+    except PermissionError:
+        raise StackError(_NOT_OURS.format(directory)) from None
+
+
+def write_state(directory: Path, state: State) -> None:
+    """Replace the state file in one step, mode 0600."""
+    descriptor, name = tempfile.mkstemp(prefix=".stack-", dir=directory)  # mkstemp makes it 0600
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(_STATE.dump_json(state, indent=2))
+        temporary.replace(state_file(directory))
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def lock(directory: Path) -> Iterator[bool]:
+    """Hold the directory's lock while inside; yield False when somebody else has it.
+
+    The kernel gives it back when the holder dies, in whatever way.
+
+    Raises:
+        StackError: the directory belongs to another user.
+    """
+    try:
+        descriptor = os.open(directory / "stack.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except PermissionError:
+        raise StackError(_NOT_OURS.format(directory)) from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+def choose_ports(names: Iterable[str], remembered: Mapping[str, int]) -> dict[str, int]:
+    """Return a free loopback port for each name, the remembered one where it still is free.
+
+    Raises:
+        StackError: loopback has no free port.
+    """
+    ports = dict(remembered)
+    with contextlib.ExitStack() as held:  # all at once, so that no two names get the same one
+        for name in names:
+            ports[name] = _bind(held, remembered.get(name, 0))
+    return ports
+
+
+def _bind(held: contextlib.ExitStack, wanted: int) -> int:
+    for port in (wanted, 0):
+        candidate = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+        # As servers do: a port whose last connections are still in TIME_WAIT counts as free.
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            candidate.bind((LOOPBACK, port))
+        except OSError:
+            continue
+        return int(candidate.getsockname()[1])
+    raise StackError(f"No free TCP port on {LOOPBACK} for the local stack.")

@@ -1,0 +1,34 @@
+"""The instant mode's answers: no picture, no model, and little else.
+
+The vectors fill a surface of few dimensions, as those of pictures do: among vectors drawn from all
+directions alike an approximate index finds less than a nearest-neighbour search should.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployments.local.model.text import hashed_direction
+from deployments.local.vertex.wire import DIMENSIONS, PredictionRequest, build_response
+
+SURFACE_DIMENSIONS = 8
+_AXES = {
+    dimension: np.stack(
+        [hashed_direction(f"axis {number}", dimension) for number in range(SURFACE_DIMENSIONS)]
+    )
+    for dimension in DIMENSIONS
+}
+
+
+def instant_response(request: PredictionRequest) -> bytes:
+    """Return a PredictResponse of unit vectors drawn from the hash of address, bytes or text."""
+    dimension, text = request.dimension, request.text
+    picture = request.uri if request.data is None else request.data
+    return build_response(
+        None if picture is None else _place(picture, dimension),
+        None if text is None else _place(text, dimension),
+    )
+
+
+def _place(key: str | bytes, dimension: int) -> NDArray[np.float32]:
+    vector = hashed_direction(key, SURFACE_DIMENSIONS) @ _AXES[dimension]
+    return np.asarray(vector / np.sqrt(vector @ vector), dtype=np.float32)

@@ -1,2 +1,0 @@
--- Rows of a space, all buckets.
-SELECT count(*) FROM {table}

@@ -1,2 +1,0 @@
--- Everything of birdwalk's but the readers' views.
-CREATE SCHEMA IF NOT EXISTS birdwalk

@@ -1,2 +1,0 @@
--- What an earlier attempt at a plan left in its transaction.
-DROP TABLE IF EXISTS pg_temp.diff, pg_temp.recovered

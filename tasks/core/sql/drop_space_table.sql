@@ -1,2 +1,0 @@
--- The vectors of a space that nothing refers to any more.
-DROP TABLE IF EXISTS {table}

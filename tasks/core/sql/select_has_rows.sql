@@ -1,2 +1,0 @@
--- Whether a space has any vector.
-SELECT EXISTS (SELECT FROM {table})

@@ -1,0 +1,178 @@
+"""Listing reads metadata only, all of it, and says what it passes over."""
+
+import pytest
+
+from tasks.core.errors import NothingToEmbed, StorageError
+from tasks.core.google.storage import ImageLister, open_client
+from tasks.core.models import MULTIMODAL_EMBEDDING
+from tasks.core.planning.list_images import list_images
+from tasks.core.runs.lifecycle import open_run
+from tasks.core.settings import Settings
+from tests.support.answering_storage import (
+    Answer,
+    Request,
+    answering_storage,
+    forbidden,
+    unavailable,
+)
+from tests.support.buckets import LocalBucket, picture
+from tests.support.databases import fetch, fetchval
+from tests.support.sync import options
+
+LISTED = "SELECT image_id FROM birdwalk.objects ORDER BY image_id"
+
+
+async def test_every_image_of_three_pages_is_listed(
+    settings: Settings, url: str, large_storage: str
+) -> None:
+    settings = settings.model_copy(update={"storage_endpoint": large_storage})
+    async with open_run(options("large"), settings, "test") as run:
+        found = await list_images(run)
+    assert (found.objects, found.images) == (2345, 2300)
+    assert found.skipped == {"not an image": 45}
+    names = [name for (name,) in await fetch(url, LISTED)]
+    assert names == [f"{number:05d}.png" for number in range(2300)]
+
+
+async def test_pages_are_fetched_as_they_are_read(settings: Settings, large_storage: str) -> None:
+    client = open_client(settings.model_copy(update={"storage_endpoint": large_storage}))
+    lister = ImageLister(client, "large", MULTIMODAL_EMBEDDING)
+    seen = [(lister.objects, len(page)) async for page in lister.pages("", None)]
+    client.close()
+    # Notes sort among the pictures: a page of 1,000 objects has fewer images.
+    assert seen == [(1000, 955), (2000, 1000), (2345, 345)]
+
+
+async def test_a_limit_ends_the_listing_with_its_page(
+    settings: Settings, url: str, large_storage: str
+) -> None:
+    settings = settings.model_copy(update={"storage_endpoint": large_storage})
+    async with open_run(options("large", limit=7), settings, "test") as run:
+        found = await list_images(run)
+    assert (found.objects, found.images) == (1000, 7)
+    assert await fetchval(url, "SELECT max(image_id) FROM birdwalk.objects") == "00006.png"
+
+
+async def test_only_metadata_is_read_and_the_right_to_list_is_enough() -> None:
+    def two_pages(request: Request) -> Answer:
+        if not request.path.endswith("/o"):
+            return forbidden(request)
+        first = "pageToken" not in request.parameters
+        names = ["a.png", "b.png"] if first else ["c.png"]
+        items = [
+            {"name": name, "size": "9", "generation": "5", "contentType": "image/png"}
+            for name in names
+        ]
+        # As Google does, and the local server does not: what is not asked for is not answered.
+        told = first and "nextPageToken" in request.parameters["fields"].split(",")
+        return 200, {"items": items, **({"nextPageToken": "more"} if told else {})}
+
+    with answering_storage(two_pages) as server:
+        client = open_client(Settings(storage_endpoint=server.endpoint))
+        lister = ImageLister(client, "photos", MULTIMODAL_EMBEDDING)
+        images = [image async for page in lister.pages("2026/", None) for image in page]
+        client.close()
+    assert [image.name for image in images] == ["a.png", "b.png", "c.png"]
+    # The client may look at the bucket by itself, where it may; no object is read.
+    paths = {request.path for request in server.requests}
+    assert paths <= {"/storage/v1/b/photos", "/storage/v1/b/photos/o"}
+    pages = [request for request in server.requests if request.path.endswith("/o")]
+    assert len(pages) == 2
+    for request in pages:
+        assert request.parameters["prefix"] == "2026/"
+        fields = request.parameters["fields"]
+        assert {"generation", "contentType", "md5Hash", "size"} <= set(
+            fields.removeprefix("items(").partition(")")[0].split(",")
+        )
+
+
+async def test_images_are_known_by_content_type_and_by_extension_without_one(
+    settings: Settings, bucket: LocalBucket, url: str
+) -> None:
+    bucket.put("typed-without-extension", picture(1), "image/png")
+    bucket.put("upper.JPG", picture(2, "JPEG"), "application/octet-stream")
+    bucket.put("typed.png", picture(3), "image/png; charset=binary")
+    bucket.put("notes.jpg", b"not a picture", "text/plain")
+    bucket.put("no-type-no-extension", picture(4), "application/octet-stream")
+    bucket.put("picture.webp", b"RIFF", "image/webp")
+    bucket.put("scan.tif", b"II*", "image/tiff")
+    bucket.put("nothing.png", b"", "image/png")
+    bucket.put("huge.png", bytes(20_000_001), "image/png")
+    async with open_run(options(bucket.name), settings, "test") as run:
+        found = await list_images(run)
+    assert [name for (name,) in await fetch(url, LISTED)] == [
+        *("typed-without-extension", "typed.png", "upper.JPG")
+    ]
+    assert found.skipped == {
+        "not an image": 2,
+        "a format the model does not read (image/webp)": 1,
+        "a format the model does not read (image/tiff)": 1,
+        "empty": 1,
+        "over 20 MB": 1,
+    }
+    counts = "SELECT objects, listed, skipped::text FROM birdwalk.runs"
+    objects, listed, skipped = (await fetch(url, counts))[0]
+    assert (objects, listed) == (9, 3)
+    assert '"over 20 MB": 1' in skipped
+
+
+async def test_a_prefix_leaves_the_rest_of_the_bucket_alone(
+    settings: Settings, bucket: LocalBucket, url: str
+) -> None:
+    bucket.put_all(["birds/duck.png", "birds/owl.png", "birds.png", "planes/jet.png"])
+    async with open_run(options(bucket.name, prefix="birds/"), settings, "test") as run:
+        found = await list_images(run)
+    assert (found.objects, found.images) == (2, 2)
+    assert await fetch(url, LISTED) == [("birds/duck.png",), ("birds/owl.png",)]
+
+
+async def test_each_image_comes_with_its_generation_and_content_hash(
+    settings: Settings, bucket: LocalBucket, url: str
+) -> None:
+    same = picture(7)
+    bucket.put("a.png", same)
+    bucket.put("b.png", same)
+    bucket.put("c.png", picture(8))
+    async with open_run(options(bucket.name), settings, "test") as run:
+        await list_images(run)
+    rows = await fetch(
+        url, "SELECT image_id, generation, content_hash FROM birdwalk.objects ORDER BY 1"
+    )
+    assert [row[1] for row in rows] == [bucket.generation(row[0]) for row in rows]
+    assert rows[0][2].startswith("md5:")
+    assert rows[0][2] == rows[1][2] != rows[2][2]
+
+
+async def test_a_listing_replaces_the_last_one_of_its_index_only(
+    settings: Settings, bucket: LocalBucket, url: str
+) -> None:
+    bucket.put_all(["a.png", "b.png"])
+    for index in ("ours", "other", "ours"):
+        async with open_run(options(bucket.name, index=index), settings, "test") as run:
+            await list_images(run)
+        bucket.put(f"after-{index}.png")
+    listed = await fetch(
+        url,
+        "SELECT index_name, count(*) FROM birdwalk.objects JOIN birdwalk.runs USING (run_id)"
+        " GROUP BY index_name ORDER BY index_name",
+    )
+    assert listed == [("other", 3), ("ours", 4)]
+
+
+async def test_a_listing_that_fails_leaves_the_last_one(
+    settings: Settings, bucket: LocalBucket, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.put_all(["a.png", "b.png"])
+    async with open_run(options(bucket.name), settings, "test") as run:
+        await list_images(run)
+    with pytest.raises(NothingToEmbed):
+        async with open_run(options(bucket.name, prefix="none/"), settings, "test") as run:
+            await list_images(run)
+    assert await fetch(url, LISTED) == [("a.png",), ("b.png",)]
+    monkeypatch.setattr("google.cloud.storage.retry.DEFAULT_RETRY._timeout", 0.5)
+    with answering_storage(unavailable) as server:
+        broken = settings.model_copy(update={"storage_endpoint": server.endpoint})
+        with pytest.raises(StorageError, match=f"(?s){bucket.name}.*unavailable"):
+            async with open_run(options(bucket.name), broken, "test") as run:
+                await list_images(run)
+    assert await fetch(url, LISTED) == [("a.png",), ("b.png",)]

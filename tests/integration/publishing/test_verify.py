@@ -1,0 +1,223 @@
+"""The gate sees each thing that can be wrong with an index, names it, and shows rows."""
+
+import shutil
+
+import asyncpg
+import pytest
+
+from tasks.core.errors import GateFailed, UnknownImage
+from tasks.core.loading.build_index import build_index
+from tasks.core.publishing import tune_search, verify
+from tasks.core.runs.lifecycle import open_run
+from tasks.core.runs.options import SyncOptions
+from tasks.core.runs.run import Run
+from tasks.core.settings import Settings
+from tasks.core.types import Verdict
+from tests.support.buckets import LocalBucket, picture
+from tests.support.databases import execute, fetch, fetchval
+from tests.support.model_server import ModelServer
+from tests.support.sync import load, options, prepare, sync
+from tests.support.vectors import fill_space, uniform
+
+COUNTS = "counts are equal"
+MISSING = "every listed image has a vector"
+EXTRA = "every vector's image is listed"
+VECTORS = "vectors are finite, of norm 1 and of 128 dimensions"
+NUMBERS = "the table holds the CSV's very numbers"
+SELF = "images are their own nearest"
+RECALL = "recall@10 of the index is at least 0.95"
+
+STATUS = "SELECT status FROM birdwalk.spaces WHERE dimension = $1"
+VIEWS = "SELECT count(*) FROM pg_views WHERE schemaname = 'public'"
+FAULTS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
+    "a row is missing": (
+        "DELETE FROM birdwalk.space_1 WHERE image_id = '0005.png'",
+        {COUNTS: (), MISSING: ("0005.png",)},
+    ),
+    "a row is extra": (
+        """
+        INSERT INTO birdwalk.space_1 (bucket, image_id, embedding, generation)
+        SELECT bucket, '0005-b.png', embedding, generation
+        FROM birdwalk.space_1 WHERE image_id = '0005.png'
+        """,
+        {EXTRA: ("0005-b.png",)},
+    ),
+    "a row has another name": (
+        "UPDATE birdwalk.space_1 SET image_id = '0005-b.png' WHERE image_id = '0005.png'",
+        {COUNTS: (), MISSING: ("0005.png",), EXTRA: ("0005-b.png",)},
+    ),
+    "a row is stale": (
+        "UPDATE birdwalk.space_1 SET generation = generation - 1 WHERE image_id = '0005.png'",
+        {MISSING: ("0005.png",)},
+    ),
+    "a vector is not of norm 1": (
+        """
+        ALTER TABLE birdwalk.space_1 DROP CONSTRAINT space_1_unit_length;
+        UPDATE birdwalk.space_1 SET embedding = embedding + embedding WHERE image_id = '0005.png'
+        """,
+        {VECTORS: ("0005.png",), NUMBERS: ("0005.png",)},
+    ),
+    "a vector is another image's": (
+        """
+        UPDATE birdwalk.space_1 SET embedding =
+            (SELECT embedding FROM birdwalk.space_1 WHERE image_id = '0006.png')
+        WHERE image_id = '0025.png'
+        """,
+        {NUMBERS: ("0025.png",)},
+    ),
+}
+
+
+@pytest.fixture
+async def loaded(run: Run, bucket: LocalBucket) -> Run:
+    """A run that has loaded thirty images in three batches, and is about to verify."""
+    bucket.put_pictures(30)
+    await load(run, await prepare(run))
+    return run
+
+
+def failed(verdict: Verdict) -> dict[str, tuple[str, ...]]:
+    return {check.name: check.examples for check in verdict.failed}
+
+
+async def test_a_good_index_passes_every_check(loaded: Run) -> None:
+    verdict = await verify.verify(loaded)
+    assert [check.name for check in verdict.checks] == [
+        *(COUNTS, MISSING, EXTRA, VECTORS, NUMBERS, SELF, RECALL)
+    ]
+    assert verdict.failed == ()
+    verify.refuse_failed(verdict)
+    assert (verdict.rows, verdict.recall) == (30, None)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_each_fault_fails_its_checks_and_no_other(loaded: Run, url: str, fault: str) -> None:
+    tampering, seen = FAULTS[fault]
+    await execute(url, tampering)
+    verdict = await verify.verify(loaded)
+    assert failed(verdict) == seen
+    with pytest.raises(GateFailed) as caught:
+        verify.refuse_failed(verdict)
+    for name, examples in seen.items():
+        assert name in str(caught.value)
+        for example in examples:
+            assert repr(example) in str(caught.value)
+
+
+async def test_the_table_takes_no_vector_of_another_length(loaded: Run, url: str) -> None:
+    assert loaded.run_id
+    with pytest.raises(asyncpg.CheckViolationError, match="unit_length"):
+        await execute(url, "UPDATE birdwalk.space_1 SET embedding = embedding + embedding")
+
+
+@pytest.mark.usefixtures("unwatched")
+async def test_an_unpublished_space_is_read_whole_also_by_a_later_run(
+    loaded: Run, settings: Settings, url: str
+) -> None:
+    await loaded.hold.release()
+    shutil.rmtree(loaded.directory)  # or the later run would load what this one had paid for
+    await execute(url, FAULTS["a vector is not of norm 1"][0])
+    async with open_run(options(loaded.options.bucket), settings, "test") as later:
+        assert (await prepare(later)).calls == 0
+        assert failed(await verify.verify(later)) == {VECTORS: ("0005.png",)}
+
+
+async def test_an_index_of_this_run_with_bad_recall_at_the_largest_ef_search_fails(
+    run: Run, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tune_search, "EF_SEARCH_STEPS", (10, 20))
+    await fill_space(run, uniform(3_000, 128))
+    await execute(
+        url,
+        "CREATE INDEX ON birdwalk.space_1 USING hnsw (embedding vector_l2_ops)"
+        " WITH (m = 2, ef_construction = 4)",
+    )
+    run.index_built = True
+    verdict = await verify.verify(run)
+    assert verdict.recall is not None
+    assert verdict.recall < 0.95
+    assert RECALL in failed(verdict)
+    assert failed(verdict).keys() <= {RECALL, SELF}
+    (check,) = [check for check in verdict.failed if check.name == RECALL]
+    assert check.found == f"recall {verdict.recall:.3f} at ef_search 20"
+
+
+async def test_a_failed_gate_publishes_nothing_of_a_new_index(
+    settings: Settings, bucket: LocalBucket, url: str
+) -> None:
+    bucket.put_pictures(6)
+    with pytest.raises(GateFailed, match=r"not published.*'0003\.png'"):
+        await sync_with_a_loss(settings, options(bucket.name), url)
+    assert await fetchval(url, VIEWS) == 0
+    assert await fetchval(url, STATUS, 128) == "failed"
+    assert await fetch(url, "SELECT verdict FROM birdwalk.runs") == [("failed",)]
+    done = await sync(settings, bucket.name)
+    assert (done.plan.recovered, done.total("calls"), done.verdict.rows) == (1, 0, 6)
+    assert await fetchval(url, STATUS, 128) == "active"
+
+
+async def test_a_failed_gate_leaves_readers_the_space_they_had(
+    settings: Settings, bucket: LocalBucket, url: str
+) -> None:
+    bucket.put_pictures(6)
+    await sync(settings, bucket.name, dimension=256)
+    with pytest.raises(GateFailed):
+        await sync_with_a_loss(settings, options(bucket.name), url)
+    assert await fetchval(url, STATUS, 128) == "failed"
+    assert await fetchval(url, STATUS, 256) == "active"
+    dimensions = "SELECT DISTINCT vector_dims(embedding) FROM image_embeddings"
+    assert await fetch(url, dimensions) == [(256,)]
+
+
+async def sync_with_a_loss(settings: Settings, asked: SyncOptions, url: str) -> None:
+    """Sync, but lose a row before the gate."""
+    async with open_run(asked, settings, "test") as run:
+        await load(run, await prepare(run))
+        table = await fetchval(
+            url, "SELECT space_id FROM birdwalk.spaces WHERE dimension = $1", asked.dimension
+        )
+        await execute(url, f"DELETE FROM birdwalk.space_{int(table)} WHERE image_id = '0003.png'")  # noqa: S608 - a number
+        await build_index(run)
+        verify.refuse_failed(await verify.verify(run))
+        pytest.fail("the gate did not see the loss")
+
+
+async def test_the_question_is_answered_nearest_first_without_the_image_itself(
+    settings: Settings, bucket: LocalBucket
+) -> None:
+    bucket.put_pictures(12)
+    done = await sync(settings, bucket.name, query="0004.png", neighbours=7)
+    found = done.verdict.neighbours
+    assert done.verdict.query == "0004.png"
+    assert len(found) == 7
+    assert "0004.png" not in [neighbour.image_id for neighbour in found]
+    distances = [neighbour.distance for neighbour in found]
+    assert distances == sorted(distances)
+    assert 0 < distances[0] < distances[-1] <= 2
+
+
+async def test_without_a_question_the_first_image_is_asked_with(
+    settings: Settings, bucket: LocalBucket
+) -> None:
+    bucket.put_pictures(3)
+    done = await sync(settings, bucket.name)
+    assert (done.verdict.query, len(done.verdict.neighbours)) == ("0000.png", 2)
+
+
+async def test_copies_of_one_picture_do_not_fail_the_gate(
+    settings: Settings, bucket: LocalBucket
+) -> None:
+    bucket.put_all([f"copy-{number:02d}.png" for number in range(15)], picture(3))
+    done = await sync(settings, bucket.name)
+    assert done.verdict.rows == 15
+    assert [neighbour.distance for neighbour in done.verdict.neighbours] == [0.0] * 5
+
+
+async def test_a_question_refused_by_the_model_is_said_to_be_unknown(
+    settings: Settings, bucket: LocalBucket, model_server: ModelServer
+) -> None:
+    bucket.put_pictures(3)
+    bucket.put("broken.png", b"not a picture")
+    with pytest.raises(UnknownImage, match=r"'broken\.png'"):
+        await sync(settings, bucket.name, query="broken.png")
+    assert await model_server.answers() == 3

@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+
+from tasks.core.database.connections import Database
+from tasks.core.database.errors import translated
+from tasks.core.errors import BirdwalkError, DatabaseError, DatabaseUnavailable
+from tasks.core.settings import Settings
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.ConnectionDoesNotExistError("x"),
+        asyncpg.ConnectionFailureError("x"),
+        asyncpg.CannotConnectNowError("x"),
+        asyncpg.AdminShutdownError("x"),
+        asyncpg.CrashShutdownError("x"),
+        asyncpg.TooManyConnectionsError("x"),
+        asyncpg.InvalidPasswordError("x"),
+        asyncpg.InvalidCatalogNameError("x"),
+        asyncpg.InterfaceError("connection is closed"),
+        ConnectionRefusedError("x"),
+        ConnectionResetError("x"),
+        TimeoutError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_lost_connection_is_database_unavailable(error: Exception) -> None:
+    with pytest.raises(DatabaseUnavailable, match="BIRDWALK_DATABASE_URL") as caught, translated():
+        raise error
+    assert caught.value.__cause__ is error
+
+
+def test_an_error_without_words_is_named() -> None:
+    with pytest.raises(DatabaseUnavailable, match=r"the connection: TimeoutError\."), translated():
+        raise TimeoutError
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (asyncpg.InsufficientPrivilegeError("x"), "needs CREATE on the database"),
+        (asyncpg.DiskFullError("x"), "no room"),
+        (asyncpg.UniqueViolationError("twice"), "twice"),
+        (asyncpg.DependentObjectsStillExistError("a view"), "a view"),
+        (asyncpg.QueryCanceledError("x"), "x"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_postgres_refuses_is_no_lost_connection(error: Exception, message: str) -> None:
+    with pytest.raises(DatabaseError, match=message) as caught, translated():
+        raise error
+    assert not isinstance(caught.value, DatabaseUnavailable)
+
+
+@pytest.mark.parametrize("error", [BirdwalkError("ours"), LookupError("a bug")])
+def test_other_errors_pass_as_they_are(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, translated():
+        raise error
+    assert caught.value is error
+
+
+def test_a_value_that_does_not_fit_is_no_lost_connection() -> None:
+    with pytest.raises(BirdwalkError) as caught, translated():
+        raise asyncpg.exceptions._base.DataError("invalid input for query argument $1: 2**63")
+    assert not isinstance(caught.value, DatabaseUnavailable)
+
+
+def test_a_full_disk_of_ours_is_no_lost_connection(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="No such file") as caught, translated():
+        (tmp_path / "missing" / "part.csv").read_bytes()
+    assert not isinstance(caught.value, DatabaseUnavailable)
+
+
+@pytest.mark.parametrize("url", ["postgresql://u@localhost:port/db", "postgresql://u@[::1/db"])
+async def test_a_malformed_address_names_the_setting(url: str) -> None:
+    with pytest.raises(DatabaseUnavailable, match="BIRDWALK_DATABASE_URL cannot be read"):
+        await Database(Settings(database_url=SecretStr(url))).open()
