@@ -12,24 +12,17 @@ from flows.terminal.choices import Dimension, ModelName
 from flows.terminal.run import run_flow_from_command_line
 from flows.terminal.show import SyncOutcome, show_sync
 from tasks.core.concurrency import BATCHES_IN_FLIGHT, for_each
-from tasks.core.embedding.shards import unfinished_batches
+from tasks.core.embedding.work_list import claim_batches
 from tasks.core.pictures.preparing import Crop
 from tasks.core.runs.options import SyncOptions
 from tasks.core.runs.summary import summarise
-from tasks.core.types import Batch, BatchReport
-from tasks.embedding import embed_batch
-from tasks.loading import (
-    build_index,
-    insert_batch,
-    remove_gone,
-    report_refusals,
-    reuse_vectors,
-    write_csv,
-)
+from tasks.core.types import Batch, Counts
+from tasks.embedding import embed_batch, report_outcomes
+from tasks.loading import build_index, insert_batch, write_csv
 from tasks.planning import create_table, list_images, plan_sync
 from tasks.publishing import publish, verify
 from tasks.runs import watched_run
-from tasks.shards import embed_in_shards
+from tasks.shards import workers
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -59,9 +52,9 @@ async def embed_images(  # noqa: PLR0913 - each parameter is a field of the form
     max_deletions: Share = 0.1,
     max_price: Annotated[float, Field(ge=0, le=1_000_000)] = 100.0,
     max_refusals: Share = 0.1,
-    max_pending: Share = 0.01,
+    max_leftovers: Share = 0.01,
 ) -> State[SyncOutcome]:
-    """List a bucket's images, embed what is new, load it, remove what is gone, prove, publish.
+    """List a bucket's images, embed what is new, prove the result, and show it to readers.
 
     Args:
         bucket: Cloud Storage bucket, without gs://.
@@ -75,14 +68,15 @@ async def embed_images(  # noqa: PLR0913 - each parameter is a field of the form
         neighbours: How many nearest images to show.
         requests_per_minute: Your quota of the model; calls are paced to it.
         batch_size: Images in one task; by default chosen from the quota and the bucket.
-        shards: Processes to share the work among; more than 1 needs as many workers.
+        shards: Processes to share the work among, this one included; each further one needs a
+            worker.
         plan_only: Say what would be done and what it costs, and stop.
         retry_refused: Ask again for images that were refused before.
         allow_empty: Let an empty bucket or prefix empty the index.
         max_deletions: Share of the index that may be gone from the bucket.
         max_price: US dollars that the run may spend on calls.
         max_refusals: Share of the images that may be refused.
-        max_pending: Share of the images that may be left for the next run, rounded up: 0.01 of 50
+        max_leftovers: Share of the images that may be left for the next run, rounded up: 0.01 of 50
             images is 1, and 0 is none.
     """
     options = SyncOptions(
@@ -103,34 +97,28 @@ async def embed_images(  # noqa: PLR0913 - each parameter is a field of the form
         max_deletions=max_deletions,
         max_price=max_price,
         max_refusals=max_refusals,
-        max_pending=max_pending,
+        max_leftovers=max_leftovers,
     )
     async with watched_run(options) as run:
         listing = await list_images(bucket, prefix)
-        space = await create_table(listing, index, dimension)
-        plan = await plan_sync(listing, space)
+        space = await create_table(index, dimension, wait_for=[listing])
+        plan = await plan_sync(wait_for=[space])
         outcome = SyncOutcome(plan, url_for("flow-run", runtime.flow_run.id))
         if plan_only:
             return Completed(message=outcome.sentence, data=outcome)
 
-        # A batch may overwrite the only row that has the content of an image that moved.
-        await reuse_vectors(plan, ())
+        async def embed_and_insert(batch: Batch) -> Counts:
+            counts = await embed_batch(batch, wait_for=[plan])
+            return await insert_batch(batch, counts)
 
-        async def embed_and_insert(batch: Batch) -> BatchReport:
-            return await insert_batch(await embed_batch(batch, plan), batch)
-
-        if shards > 1:
-            await embed_in_shards(run, plan, shards)
-        batches = await unfinished_batches(run, plan)
-        reports = await for_each(batches, embed_and_insert, BATCHES_IN_FLIGHT)
-        csv = await write_csv(reports)
-        reused = await reuse_vectors(plan, reports)
-        refused = await report_refusals(reused)
-        removed = await remove_gone(plan, refused)
-        built = await build_index(removed)
-        verdict = await verify(built)
+        async with workers(run, plan, shards):
+            inserted = await for_each(claim_batches(run), embed_and_insert, BATCHES_IN_FLIGHT)
+        csv = await write_csv(wait_for=[plan, *inserted])
+        outcomes = await report_outcomes(wait_for=[csv])
+        built = await build_index(wait_for=[outcomes])
+        verdict = await verify(wait_for=[built])
         await publish(verdict, index)
-        outcome = outcome.completed(await summarise(run), refused, verdict, csv, run.contact_sheet)
+        outcome = outcome.completed(await summarise(run), outcomes, verdict, csv, run.contact_sheet)
         return Completed(message=outcome.sentence, data=outcome)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks.core.runs.run import current_run
 from tasks.core.text import count, printable
-from tasks.core.types import Batch, BatchReport, IndexReport, Listing, Verdict
+from tasks.core.types import Batch, Counts, Verdict
 
 FEWEST_DIGITS = 4
 LONGEST_PLACE = 60
@@ -41,35 +41,27 @@ def embed_name(parameters: dict[str, Any]) -> str:
 
 def insert_name(parameters: dict[str, Any]) -> str:
     """Return the name of an insert_batch run."""
-    report: BatchReport = parameters["report"]
-    return f"insert {count(report.embedded, 'row')} of {numbers(parameters['batch'])}"
+    counts: Counts = parameters["counts"]
+    return f"insert {count(counts.embedded, 'vector')} of {numbers(parameters['batch'])}"
 
 
-def plan_name(parameters: dict[str, Any]) -> str:
+def plan_name() -> str:
     """Return the name of a plan_sync run."""
-    listing: Listing = parameters["listing"]
-    return f"plan sync of {count(listing.images, 'image')}"
+    return f"plan sync of {count(current_run().listed, 'image')}"
 
 
-def verify_name(parameters: dict[str, Any]) -> str:
+def verify_name() -> str:
     """Return the name of a verify run."""
-    index: IndexReport = parameters["index"]
-    return f"verify {count(index.rows, 'row')}"
+    return f"verify {count(current_run().listed, 'image')}"
 
 
 def publish_name(parameters: dict[str, Any]) -> str:
     """Return the name of a publish run."""
     verdict: Verdict = parameters["verdict"]
-    return f"publish {count(verdict.rows, 'row')} as {parameters['index']}"
+    return f"publish {count(verdict.images, 'image')} as {parameters['index']}"
 
 
 def ask_name(parameters: dict[str, Any]) -> str:
     """Return the name of an ask_index run."""
     images = count(parameters["question"].count, "image")
     return f"ask {parameters['index']} for {images}"
-
-
-def reuse_name() -> str:
-    """Return the name of a reuse_vectors run: a run does it before the calls, and after them."""
-    again = "reuse_vectors" in current_run().spans
-    return "reuse vectors of twins" if again else "reuse known vectors"

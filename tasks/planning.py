@@ -9,8 +9,9 @@ from tasks.core.planning import list_images as listing
 from tasks.core.planning import plan_sync as planning
 from tasks.core.reports import plan as plan_page
 from tasks.core.runs.run import current_run
+from tasks.core.spaces.registry import Space
 from tasks.core.text import count, dollars, printable
-from tasks.core.types import Listing, Space, SyncPlan
+from tasks.core.types import Listing, SyncPlan
 from tasks.names import listing_name, plan_name
 from tasks.retrying import DURABLE
 
@@ -31,14 +32,14 @@ async def list_images(bucket: str, prefix: str) -> Listing:
 
 
 @task(task_run_name="create table of {index}, {dimension} dimensions", **DURABLE)
-async def create_table(listing: Listing, index: str, dimension: int) -> Space:  # noqa: ARG001 - name and edge
-    """Make the extension, the registry row and the table of the space, where missing."""
+async def create_table(index: str, dimension: int) -> Space:  # noqa: ARG001 - in the task's name
+    """Make the extension, the registry rows and the tables of index and space, where missing."""
     return await tables.create_table(current_run())
 
 
-@task(task_run_name=plan_name, **DURABLE)  # type: ignore[arg-type]  # see names.py
-async def plan_sync(listing: Listing, space: Space) -> SyncPlan:  # noqa: ARG001 - name and edge
-    """Compare the listing with the table, show what would be done, and let the guards judge."""
+@task(task_run_name=plan_name, **DURABLE)
+async def plan_sync() -> SyncPlan:
+    """Compare the listing with the index, show what would be done, and let the guards judge."""
     run = current_run()
     made = await planning.plan_sync(run)
     calls, price = count(made.calls, "call"), dollars(made.price)
@@ -55,5 +56,5 @@ async def plan_sync(listing: Listing, space: Space) -> SyncPlan:  # noqa: ARG001
         markdown=plan_page.plan_markdown(made, run.options),
         description=f"{calls}, {price}.",
     )
-    planning.refuse_unguarded(made)
+    planning.check_guards(made)
     return made

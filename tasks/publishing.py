@@ -1,4 +1,4 @@
-"""The tasks that prove the index before anybody sees it, and show it."""
+"""The tasks that prove a sync before anybody sees it, and show it."""
 
 from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
@@ -10,21 +10,21 @@ from tasks.core.reports import contact_sheet
 from tasks.core.reports import gate as gate_page
 from tasks.core.runs.run import current_run
 from tasks.core.text import count
-from tasks.core.types import IndexReport, Space, Verdict
+from tasks.core.types import Publication, Verdict
 from tasks.names import publish_name, verify_name
 from tasks.retrying import DURABLE
 
 
-@task(task_run_name=verify_name, **DURABLE)  # type: ignore[arg-type]  # see names.py
-async def verify(index: IndexReport) -> Verdict:  # noqa: ARG001 - name and edge
-    """Check the table against the listing, ask the seed's question, and show the answer."""
+@task(task_run_name=verify_name, **DURABLE)
+async def verify() -> Verdict:
+    """Check what would be shown, ask the blog's question of it, and show the answer."""
     run = current_run()
     verdict = await gate.verify(run)
     await _show_gate(verdict)
     if verdict.neighbours:
         await contact_sheet.draw_contact_sheet(run, verdict)
         await _show_neighbours(verdict, run.contact_sheet.read_bytes())
-    gate.refuse_failed(verdict)
+    gate.check_verdict(verdict)
     return verdict
 
 
@@ -46,10 +46,16 @@ async def _show_neighbours(verdict: Verdict, png: bytes) -> None:
 
 
 @task(task_run_name=publish_name, **DURABLE)  # type: ignore[arg-type]  # see names.py
-async def publish(verdict: Verdict, index: str) -> Space:
-    """Point the index's view at the verified space."""
-    space = await publishing.publish(current_run())
+async def publish(verdict: Verdict, index: str) -> Publication:
+    """Make the listing what readers see, in one transaction."""
+    run = current_run()
+    shown = await publishing.publish(run)
     get_run_logger().info(
-        "%s shows %s: %s of %s.", index, space.table, count(verdict.rows, "row"), space.model
+        "%s shows %s of %s: %d added or changed, %d removed.",
+        index,
+        count(shown.images, "image"),
+        run.space.label,
+        shown.changed,
+        shown.removed,
     )
-    return space
+    return shown

@@ -19,7 +19,7 @@ from prefect.logging import get_run_logger
 from rich.console import Console
 
 from tasks.core.errors import BirdwalkError, DatabaseError
-from tasks.core.maintenance import prune_files as pruning
+from tasks.core.maintenance import prune
 from tasks.core.reports.progress import progress_sentence
 from tasks.core.reports.summary import summary_markdown
 from tasks.core.runs.lifecycle import open_run
@@ -45,7 +45,7 @@ async def watched_run(options: SyncOptions) -> AsyncIterator[Run]:
         verdict = "completed"
         try:
             yield run
-            await prune_files(run)
+            await prune_run(run)
         except BaseException as error:
             verdict = f"failed ({type(error).__name__})"
             raise
@@ -54,20 +54,27 @@ async def watched_run(options: SyncOptions) -> AsyncIterator[Run]:
             await _write_summary(run, verdict)
 
 
-async def prune_files(run: Run) -> None:
-    """Remove the files of the index's runs of long ago, and say so; a plan removes nothing."""
+async def prune_run(run: Run) -> None:
+    """Remove what the index needs no more, and say so; a plan removes nothing."""
     if run.options.plan_only:
         return
     try:
-        removed = await pruning.prune_runs(run)
+        contents = await prune.prune_contents(run)
+        files = await prune.prune_files(run)
     except DatabaseError as error:
-        get_run_logger().warning("The files of earlier runs were left as they are: %s", error)
+        get_run_logger().warning("What is not needed any more was left: %s", error)
         return
-    if removed:
+    if contents:
+        get_run_logger().info(
+            "Removed %d vectors whose content no image has had for %d days (BIRDWALK_UNUSED_DAYS).",
+            contents,
+            run.settings.unused_days,
+        )
+    if files:
         get_run_logger().info(
             "Removed the files of %d earlier runs of %s; those of the last %d stay"
             " (BIRDWALK_RUNS_KEPT).",
-            removed,
+            files,
             run.options.index,
             run.settings.runs_kept,
         )

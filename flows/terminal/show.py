@@ -17,7 +17,7 @@ from tasks.core.reports.similar import MEASURES
 from tasks.core.runs.summary import RunSummary
 from tasks.core.searching.find_similar import Answer
 from tasks.core.text import count, dollars, printable
-from tasks.core.types import CsvReport, RefusalReport, SyncPlan, Verdict
+from tasks.core.types import CsvReport, OutcomeReport, SyncPlan, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class SyncOutcome:
     plan: SyncPlan
     run_url: str | None
     summary: RunSummary | None = None
-    refused: int = 0
+    outcomes: OutcomeReport = OutcomeReport(0, 0)
     verdict: Verdict | None = None
     csv: Path | None = None
     contact_sheet: Path | None = None
@@ -35,7 +35,7 @@ class SyncOutcome:
     def completed(
         self,
         summary: RunSummary,
-        refusals: RefusalReport,
+        outcomes: OutcomeReport,
         verdict: Verdict,
         csv: CsvReport,
         contact_sheet: Path,
@@ -44,7 +44,7 @@ class SyncOutcome:
         return replace(
             self,
             summary=summary,
-            refused=refusals.images,
+            outcomes=outcomes,
             verdict=verdict,
             csv=csv.path,
             contact_sheet=contact_sheet if verdict.neighbours else None,
@@ -56,13 +56,13 @@ class SyncOutcome:
         plan, summary = self.plan, self.summary
         if summary is None:
             return f"Planned only: {_calls(plan)}, {dollars(plan.price)}; nothing was spent."
-        pending = ""
-        if summary.totals.pending:
-            pending = f", {summary.totals.pending:,} left for the next run"
+        leftover = ""
+        if self.outcomes.leftover:
+            leftover = f", {self.outcomes.leftover:,} left for the next run"
         return (
-            f"{summary.totals.embedded:,} embedded, {summary.reused:,} reused,"
-            f" {plan.unchanged:,} unchanged, {summary.removed:,} removed,"
-            f" {self.refused:,} refused{pending}."
+            f"{summary.totals.embedded:,} embedded, {summary.without_call:,} moved, copied or"
+            f" rewritten, {plan.unchanged:,} unchanged, {summary.removed:,} removed,"
+            f" {self.outcomes.refused:,} refused{leftover}."
         )
 
 
@@ -161,13 +161,19 @@ def _show_plan(console: Console, plan: SyncPlan) -> None:
     table = _table("Plan: nothing was called or deleted")
     table.add_column("images")
     table.add_column("how many", justify="right")
+    table.add_column("calls", justify="right")
     table.add_column("such as", overflow="fold")
-    table.add_row("unchanged", f"{plan.unchanged:,}", "")
-    if plan.recovered:
-        table.add_row("of these, recovered from a dead run", f"{plan.recovered:,}", "")
+    table.add_row("unchanged", f"{plan.unchanged:,}", "0", "")
     for change in plan.changes:
-        table.add_row(change.kind, f"{change.images:,}", _text(", ".join(change.examples)))
+        examples = _text(", ".join(change.examples))
+        table.add_row(change.kind, f"{change.images:,}", f"{change.calls:,}", examples)
     console.print(table)
+    if plan.recovered:
+        free = f"{count(plan.recovered, 'vector')} that a dead run had paid for need no call"
+        _show_lines(console, [("paid for", free)])
+    if plan.taken_over:
+        free = f"{count(plan.taken_over, 'vector')} that another index has need no call"
+        _show_lines(console, [("known", free)])
     price = f"{dollars(plan.price)} for {_calls(plan)}, {plan.seconds_at_quota:,.0f} s at quota"
     _show_lines(console, [("price", price)])
 

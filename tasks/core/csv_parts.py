@@ -11,10 +11,10 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import numpy as np
 import orjson
@@ -28,7 +28,7 @@ except ImportError:  # a platform without locks of whole files, such as Windows
     fcntl = None  # type: ignore[assignment]  # its absence is asked for where it is used
 
 SECONDS_TO_WAIT = 30.0
-"""How long a part may be another process's: a shard that was given up stops within seconds."""
+"""How long a part may be another process's: a worker whose run is over stops within seconds."""
 
 WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 """What a file system answers that has no locks, such as some network mounts."""
@@ -153,8 +153,8 @@ def _lock(file: int, path: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise PartInUse(
-            f"{path} is being written by another process: a shard of the same run that was given"
-            " up, and is alive after all. End that process and run again; what it wrote is kept."
+            f"{path} is being written by another process, which works for a run that is over. End"
+            " that process and run again; what it wrote is kept."
         ) from error
     except OSError as error:
         if error.errno not in WITHOUT_LOCKS:
@@ -168,29 +168,26 @@ def _warn_of_no_lock(path: Path, why: str | None) -> None:
     )
 
 
-def join_parts(parts: Iterable[Path], target: Path, dimension: int) -> int:
-    """Write the parts as one CSV, each part's rows ordered by image_id; return the rows.
+def copy_rows(part: Path, names: Container[str], target: BinaryIO, dimension: int) -> int:
+    """Write those rows of a part whose image_id is wanted, ordered by it; return how many.
 
-    The target appears whole or not at all. Parts in the order of their names make the whole file
-    ordered, since batches are cut from an ordered listing; but for a twin that took the place of an
-    image that was gone.
+    Raises:
+        ArtifactError: the part holds vectors of another dimension.
+        OSError: the target cannot be written.
     """
-    rows = 0
-    partial = target.with_name(target.name + ".partial")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            for part in parts:
-                vectors = read_part(part, dimension)
-                file.writelines(format_row(name, vectors[name]) for name in sorted(vectors))
-                rows += len(vectors)
-        partial.replace(target)
-    except OSError as error:
-        raise _cannot_write(target, error) from error
-    finally:
-        if partial.is_file():
-            partial.unlink()
-    return rows
+    vectors = {name: vector for name, vector in read_part(part, dimension).items() if name in names}
+    target.writelines(format_row(name, vectors[name]) for name in sorted(vectors))
+    return len(vectors)
+
+
+def parts_in(directory: Path) -> list[Path]:
+    """Return the parts of a run's folder of parts, in the order of their batches."""
+    return sorted(directory.glob("part-*.csv"))
+
+
+def batch_of(part: Path) -> int:
+    """Return the number of a part's batch."""
+    return int(part.stem.removeprefix("part-"))
 
 
 def _cannot_write(path: Path, error: OSError) -> ArtifactError:

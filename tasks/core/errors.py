@@ -16,14 +16,14 @@ BirdwalkError
 ├── DatabaseError           Postgres
 │   ├── DatabaseUnavailable     unreachable, or the connection was lost
 │   ├── ExtensionMissing        pgvector is not there, or too old
-│   ├── IndexBusy               another run holds the index
+│   ├── LockTimeout             another session held a lock for too long
+│   ├── SpaceBusy               another run holds the space, or this one is over
 │   └── IndexNameTaken          the view's name belongs to something else
-├── PrefectUnavailable      Prefect's server was away for too long
 ├── ArtifactError           a file could not be written or read back
 │   └── PartInUse               another process writes it
 ├── GuardStopped            the plan passes a limit that nobody lifted
 ├── TooManyRefusals         more images were refused than max_refusals allows
-├── TooManyPending          more images are left for the next run than max_pending allows
+├── TooManyLeftovers        more images are left for the next run than max_leftovers allows
 ├── GateFailed              the verification found the index wrong
 ├── IndexDrifted            the index is not as its bucket is, or does not answer as it should
 └── StackError              a server of the local stack could not start or stop
@@ -136,16 +136,16 @@ class ExtensionMissing(DatabaseError):
     """The vector extension is missing or too old."""
 
 
-class IndexBusy(DatabaseError):
-    """Another run holds the index."""
+class LockTimeout(DatabaseError):
+    """Another session held a lock for too long."""
+
+
+class SpaceBusy(DatabaseError):
+    """Another run holds the space, or the one that asks is over."""
 
 
 class IndexNameTaken(DatabaseError):
     """A relation that birdwalk did not make has the index's name."""
-
-
-class PrefectUnavailable(BirdwalkError):
-    """Prefect's server gave no answer for too long."""
 
 
 class ArtifactError(BirdwalkError):
@@ -164,8 +164,8 @@ class TooManyRefusals(BirdwalkError):
     """A larger share of the bucket was refused than max_refusals allows."""
 
 
-class TooManyPending(BirdwalkError):
-    """A larger share of the bucket is left for the next run than max_pending allows."""
+class TooManyLeftovers(BirdwalkError):
+    """A larger share of the bucket is left for the next run than max_leftovers allows."""
 
 
 class GateFailed(BirdwalkError):

@@ -31,7 +31,10 @@ def replacing(path: Path) -> Iterator[Path]:
         yield made
         made.replace(path)
     except OSError as error:
-        raise ArtifactError(f"Cannot write {path}: {error.strerror}.") from error
+        raise ArtifactError(
+            f"Cannot write {path}: {error.strerror}. Free space there, or point"
+            " BIRDWALK_DATA_DIRECTORY at a disk with room, and run again."
+        ) from error
     finally:
         with suppress(OSError):
             made.unlink()

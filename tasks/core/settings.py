@@ -47,6 +47,11 @@ class Settings(BaseSettings):
     runs_kept: Annotated[int, Field(ge=1)] = Field(
         default=30, description="Runs of an index whose files stay in the data directory."
     )
+    unused_days: Annotated[int, Field(ge=0)] = Field(
+        default=30,
+        description="Days that vectors stay whose content no image has, so that a restored object"
+        " costs nothing.",
+    )
     request_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
     image_time_budget_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
     index_build_memory_mb: Annotated[int, Field(ge=64)] = 512

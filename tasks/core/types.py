@@ -1,9 +1,9 @@
 """What passes from stage to stage: frozen, slotted dataclasses named for the stage they leave."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,28 +12,32 @@ Vector: TypeAlias = NDArray[np.float32]
 """An embedding: shape (dimension,), float32, L2-normalised."""
 
 
-class ImageRef(NamedTuple):
-    """One object version of a bucket; `name` is the image_id that users see.
+class Image(NamedTuple):
+    """One object version of a bucket, as a listing tells it.
 
     A tuple, which is made in a third of a dataclass's time: a listing makes one an image.
+
+    Attributes:
+        image_id: the object's name.
+        content_key: equal where the bytes are; see google.storage.content_key.
+        size: in bytes.
+        metadata: what its uploader said of it, name by name.
     """
 
     bucket: str
-    name: str
+    image_id: str
     generation: int
+    content_key: str
+    size: int | None = None
     content_type: str | None = None
-    content_hash: str | None = None
+    content_encoding: str | None = None
     updated: datetime | None = None
+    metadata: dict[str, str] | None = None
 
     @property
     def uri(self) -> str:
         """The gs:// address that the model reads."""
-        return f"gs://{self.bucket}/{self.name}"
-
-    @property
-    def can_share(self) -> bool:
-        """Whether its vector may be given to others of the same content: only md5 tells."""
-        return self.content_hash is not None and self.content_hash.startswith("md5:")
+        return f"gs://{self.bucket}/{self.image_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,37 +59,8 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
-class Space:
-    """An embedding space of an index, and the table that holds its vectors.
-
-    `ef_search` is what searches through its approximate index need, as the gate measured it.
-    """
-
-    space_id: int
-    index: str
-    model: str
-    dimension: int
-    preprocessing: str
-    table: str
-    status: Literal["loading", "active", "retired", "failed"]
-    ef_search: int = 100
-
-    @property
-    def label(self) -> str:
-        """Model, dimension, and what is done to the images first where that is something."""
-        done = "" if self.preprocessing == "none" else f", {self.preprocessing}"
-        return f"{self.model}, {self.dimension} dimensions{done}"
-
-    @property
-    def parameters(self) -> str:
-        """The parameters of embed-images that fill this space."""
-        crop = ", crop subject" if self.preprocessing.startswith("crop-subject") else ""
-        return f"model {self.model}, dimension {self.dimension}{crop}"
-
-
-@dataclass(frozen=True, slots=True)
 class Batch:
-    """The unit of work, retry, durability and progress: images `first` to `last` of `total`."""
+    """The unit of work, retry, durability and progress: contents `first` to `last` of `total`."""
 
     number: int
     first: int
@@ -105,13 +80,14 @@ def cut_batches(images: int, size: int) -> tuple[Batch, ...]:
 class Change:
     """Images that need the same done about them, and a few of their names.
 
-    `kind` is one of: new, changed (other content: both need a call), duplicate (moved or copied:
-    the vector is known, or will be), touched (written again with the same content), refused
-    before (not asked again), gone (to be removed).
+    `kind` is one of: new, changed (other content: both need a call), moved or copied (the content
+    is known, or is asked for under another name), rewritten (again with the same content),
+    refused before (not asked again), gone (to be removed).
     """
 
     kind: str
     images: int
+    calls: int
     examples: tuple[str, ...]
 
 
@@ -126,46 +102,23 @@ class Guard:
 
 
 @dataclass(frozen=True, slots=True)
-class ReuseReport:
-    """Vectors given without a call: to rewritten images, and to copies of known ones."""
-
-    touched: int
-    copied: int
-
-
-@dataclass(frozen=True, slots=True)
-class RefusalReport:
-    """How many listed images the model will not accept, and how many the next run must ask for."""
-
-    images: int
-    pending: int
-
-
-@dataclass(frozen=True, slots=True)
-class RemovalReport:
-    """Rows removed: of images that left the bucket, and of versions that were refused."""
-
-    gone: int
-    stale: int
-
-
-@dataclass(frozen=True, slots=True)
 class SyncPlan:
     """What a sync will do, what it costs, and whether its guards let it.
 
     Attributes:
-        stored: rows of that part of the bucket before the sync.
+        indexed: images that the index has of that part of the bucket before the sync.
         changes: images by what must be done about them.
-        recovered: vectors that a dead run had paid for, loaded while planning; by a run that only
-            plans, counted.
+        recovered: contents whose vector a dead run had paid for, and not loaded.
+        taken_over: contents whose vector another index's space of the same kind has.
         price: US dollars for the calls; `seconds_at_quota`: time for them at the asked pace.
     """
 
     listed: int
-    stored: int
+    indexed: int
     unchanged: int
     changes: tuple[Change, ...]
     recovered: int
+    taken_over: int
     batch_size: int
     price: float
     seconds_at_quota: float
@@ -182,37 +135,65 @@ class SyncPlan:
 
     @property
     def calls(self) -> int:
-        """Images to ask the model for."""
-        return self.images("new") + self.images("changed")
+        """Contents to ask the model for."""
+        return sum(change.calls for change in self.changes)
 
     @property
     def batches(self) -> tuple[Batch, ...]:
         """The batches, numbered from 1, in the order of their images' names."""
         return cut_batches(self.calls, self.batch_size)
 
+    @property
+    def is_allowed(self) -> bool:
+        """Whether every guard holds."""
+        return all(guard.held for guard in self.guards)
 
-@dataclass(frozen=True, slots=True)
-class BatchReport:
-    """What became of one batch's images, and what it took.
+
+@dataclass(slots=True)
+class Counts:
+    """What became of the contents of a batch, or of a run, and what that took.
 
     Attributes:
-        recovered: images taken from what an earlier attempt had already paid for.
-        pending: images left for the next run, because every attempt failed in the time allowed.
+        images: contents that were to be embedded.
+        recovered: contents taken from what an earlier attempt had already paid for.
+        gone: contents that no object has any more.
+        leftover: contents left for the next run: no answer came in the time allowed.
         calls: requests sent; `answers` is the part of them that returned a vector (and is paid).
         retries: requests repeated after a transient failure; `deferrals`: after a 429.
     """
 
-    batch: int
-    images: int
-    embedded: int
-    recovered: int
+    images: int = 0
+    embedded: int = 0
+    recovered: int = 0
+    refused: int = 0
+    gone: int = 0
+    leftover: int = 0
+    calls: int = 0
+    answers: int = 0
+    retries: int = 0
+    deferrals: int = 0
+
+    @classmethod
+    def of_row(cls, row: Any) -> Self:
+        """Return the counts that are columns of a database row."""
+        return cls(**{name: row[name] for name in COUNTED})
+
+    def begin_again(self) -> Self:
+        """Forget what another attempt will find out anew; what was sent counts over all attempts."""
+        self.embedded = self.recovered = self.refused = self.gone = self.leftover = 0
+        return self
+
+
+COUNTED = tuple(field.name for field in fields(Counts))
+"""The names of the counts: columns of birdwalk.batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeReport:
+    """How many listed images the model will not accept, and how many the next run must ask for."""
+
     refused: int
-    gone: int
-    pending: int
-    calls: int
-    answers: int
-    retries: int
-    deferrals: int
+    leftover: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,18 +218,30 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The gate's answer, and the seed's question asked of the new rows."""
+    """The gate's answer, and the blog's question asked of what would be shown.
+
+    `images` are those that readers would see.
+    """
 
     checks: tuple[Check, ...]
     query: str
     neighbours: tuple[Neighbour, ...]
-    rows: int
+    images: int
     recall: float | None
 
     @property
     def failed(self) -> tuple[Check, ...]:
         """The checks that did not hold."""
         return tuple(check for check in self.checks if not check.passed)
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What publishing changed for readers: images added or changed, images removed."""
+
+    images: int
+    changed: int
+    removed: int
 
 
 @dataclass(frozen=True, slots=True)

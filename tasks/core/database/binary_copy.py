@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 
 from tasks.core.types import Vector
 
-Fields: TypeAlias = tuple[str, str, Vector, int, str | None]
-"""A row of two texts, a vector, a bigint and a text."""
+Fields: TypeAlias = tuple[str, Vector]
+"""A row of a text and a vector."""
 
 BEGIN = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 END = struct.pack(">h", -1)
-ROW = struct.pack(">h", 5)
-NULL = struct.pack(">i", -1)
+ROW = struct.pack(">h", 2)
 
 PIECE_BYTES = 64 * 1024
 """A Unix socket takes about 200 kB before its writer waits."""
@@ -33,39 +32,30 @@ async def pack_rows(rows: Sequence[Fields]) -> AsyncIterator[bytes]:
     """Yield rows as the bytes of a binary COPY, piece by piece; all vectors have one dimension."""
     yield BEGIN
     if rows:
-        numbers = _pack_numbers(rows)
-        step = max(1, PIECE_BYTES // numbers.itemsize)
+        vectors = _pack_vectors(rows)
+        step = max(1, PIECE_BYTES // vectors.itemsize)
         for start in range(0, len(rows), step):
             part = slice(start, start + step)
-            yield b"".join(_fields(rows[part], numbers[part].tobytes(), numbers.itemsize))
+            yield b"".join(_fields(rows[part], vectors[part].tobytes(), vectors.itemsize))
     yield END
 
 
-def _fields(rows: Sequence[Fields], numbers: bytes, size: int) -> Iterator[bytes]:
-    for start, (first, second, _, _, last) in zip(range(0, len(numbers), size), rows, strict=True):
-        yield ROW
-        yield _pack_text(first)
-        yield _pack_text(second)
-        yield numbers[start : start + size]
-        yield NULL if last is None else _pack_text(last)
+def _fields(rows: Sequence[Fields], vectors: bytes, size: int) -> Iterator[bytes]:
+    for start, (text, _) in zip(range(0, len(vectors), size), rows, strict=True):
+        data = text.encode()
+        yield ROW + len(data).to_bytes(4, "big") + data
+        yield vectors[start : start + size]
 
 
-def _pack_text(text: str) -> bytes:
-    data = text.encode()
-    return len(data).to_bytes(4, "big") + data
-
-
-def _pack_numbers(rows: Sequence[Fields]) -> NDArray[np.void]:
-    """Return the vector and the bigint of each row, each after its length in bytes."""
-    dimension = len(rows[0][2])
+def _pack_vectors(rows: Sequence[Fields]) -> NDArray[np.void]:
+    """Return the vector of each row, after its length in bytes."""
+    dimension = len(rows[0][1])
     layout = [
         *(("vector_bytes", ">i4"), ("dimension", ">i2"), ("unused", ">i2")),
-        *(("vector", ">f4", dimension), ("bigint_bytes", ">i4"), ("bigint", ">i8")),
+        ("vector", ">f4", dimension),
     ]
     packed = np.zeros(len(rows), np.dtype(layout))
     packed["vector_bytes"] = 4 + 4 * dimension
     packed["dimension"] = dimension
-    packed["vector"] = [row[2] for row in rows]
-    packed["bigint_bytes"] = 8
-    packed["bigint"] = [row[3] for row in rows]
+    packed["vector"] = [row[1] for row in rows]
     return packed

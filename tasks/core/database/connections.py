@@ -13,33 +13,39 @@ from pgvector.asyncpg import register_vector
 
 from tasks.core.database.errors import READER_NEEDS, WRITER_NEEDS, translated
 from tasks.core.database.statements import LONGEST_NAME, quote_identifier, statements_of
-from tasks.core.errors import DatabaseUnavailable, ExtensionMissing, UnknownIndex
+from tasks.core.errors import (
+    DatabaseError,
+    DatabaseUnavailable,
+    ExtensionMissing,
+    LockTimeout,
+    UnknownIndex,
+)
 from tasks.core.settings import Settings
 
 sql = statements_of(__name__)
-schema_sql = statements_of("tasks.core.database.schema")
+schema = statements_of("tasks.core.database.schema")
 
 Connection: TypeAlias = Any
 """An asyncpg connection or its proxy from a pool; asyncpg's stubs do not unite the two."""
 
+SCHEMA_VERSION = 1
+"""The last of the numbered statements in schema.sql."""
+
 OLDEST_PGVECTOR = (0, 8, 0)
 """Iterative scans and halfvec came with 0.8.0."""
 
-SCHEMA_STATEMENTS = (
-    "create_schema",
-    "create_runs",
-    "create_runs_given_up",
-    "create_spaces",
-    "create_spaces_one_active",
-    "create_spaces_measurement",
-    "create_objects",
-    "create_pending",
-    "create_pending_error",
-    "create_pending_twins",
-    "create_batches",
-    "create_batches_durable",
-    "create_refusals",
-)
+LOST_MACHINE_SETTINGS = {
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    # Where something was sent that nobody has acknowledged, no probes are.
+    "tcp_user_timeout": "30000",
+}
+"""Let Postgres end a session within half a minute when its machine is lost; the system's own time
+is two hours. They have no effect on a Unix socket."""
+
+WRITER_SETTINGS = {"lock_timeout": "60s"}
+"""Longer than the session of a lost machine keeps its locks."""
 
 READER_SETTINGS = {"default_transaction_read_only": "on", "statement_timeout": "30s"}
 READER_PATIENCE_SECONDS = 10.0
@@ -50,38 +56,45 @@ READER_COMMAND_SECONDS = 35.0
 
 
 class Database:
-    """Connections to one database; all that come out have pgvector's types registered."""
+    """Connections to one database; all that come out have pgvector's types registered.
 
-    def __init__(self, settings: Settings, *, read_only: bool = False) -> None:
+    Args:
+        settings: where it is.
+        read_only: whether its connections may write.
+        name: of its sessions, as others see them in pg_stat_activity.
+    """
+
+    def __init__(
+        self, settings: Settings, *, read_only: bool = False, name: str = "birdwalk"
+    ) -> None:
         self._settings = settings
         self._read_only = read_only
+        self._name = name[:LONGEST_NAME]
         self._needs = READER_NEEDS if read_only else WRITER_NEEDS
         self._pool: asyncpg.Pool | None = None
         self._extension_schema: str | None = None
+
+    @property
+    def extension_schema(self) -> str:
+        """The schema that pgvector is in."""
+        return self._extension_schema or "public"
 
     async def open(self) -> None:
         """Connect, and make birdwalk's own tables where they are missing and may be written.
 
         Raises:
             DatabaseUnavailable: the server cannot be reached.
-            DatabaseError: the user may not create the schema, or not read it.
+            DatabaseError: the user may not create the schema, or not read it, or the tables are of
+                a newer birdwalk.
             UnknownIndex: there is nothing to read.
         """
         with translated(self._needs):
             await self._open_pool()
-            if self._read_only:
-                await self._refuse_unprepared()
-                return
             async with self.transaction() as connection:
-                # Two first runs at once must not both create the schema.
-                await connection.execute("SELECT pg_advisory_xact_lock(hashtext('birdwalk'))")
-                for statement in SCHEMA_STATEMENTS:
-                    await connection.execute(schema_sql(statement))
-
-    async def _refuse_unprepared(self) -> None:
-        async with self.connection() as connection:
-            prepared = await connection.fetchval(sql("select_is_prepared"))
-        if self._extension_schema is None or not prepared:
+                version = await _read_version(connection)
+                if version < SCHEMA_VERSION and not self._read_only:
+                    await _upgrade(connection)
+        if self._read_only and (version == 0 or self._extension_schema is None):
             raise UnknownIndex("This database holds no index yet. Run embed-images on a bucket.")
 
     async def close(self) -> None:
@@ -90,7 +103,7 @@ class Database:
             self._pool.terminate()
 
     async def _open_pool(self) -> None:
-        probe = await self.connect("birdwalk")
+        probe = await self.connect(self._name)
         try:
             row = await probe.fetchrow(sql("select_extension"))
             self._extension_schema = row and row["schema"]
@@ -102,12 +115,16 @@ class Database:
             max_size=self._settings.database_connections,
             init=self._register,
             server_settings={
-                "application_name": "birdwalk",
-                "search_path": self._search_path,
-                **(READER_SETTINGS if self._read_only else {}),
+                # Everything else is named with its schema.
+                "search_path": quote_identifier(self.extension_schema),
+                **self._session_settings(self._name),
             },
             **self._patience,
         )
+
+    def _session_settings(self, name: str) -> dict[str, str]:
+        kind = READER_SETTINGS if self._read_only else WRITER_SETTINGS
+        return {"application_name": name[:LONGEST_NAME], **LOST_MACHINE_SETTINGS, **kind}
 
     @property
     def _patience(self) -> dict[str, float]:
@@ -120,24 +137,15 @@ class Database:
         try:
             return await asyncpg.connect(
                 self._settings.database_url.get_secret_value(),
-                server_settings={"application_name": application_name[:LONGEST_NAME]},
+                server_settings=self._session_settings(application_name),
                 **self._patience,
             )
         except ValueError as error:
             # Never the address itself: it may hold a password.
-            raise DatabaseUnavailable(
+            raise DatabaseError(
                 "BIRDWALK_DATABASE_URL cannot be read: expected"
                 " postgresql://user:password@host:port/database."
             ) from error
-
-    @property
-    def _search_path(self) -> str:
-        return f"public, {quote_identifier(self._extension_schema or 'public')}"
-
-    async def adopt(self, connection: Connection) -> None:
-        """Make a connection of its own as those of the pool."""
-        await connection.execute(f"SET search_path = {self._search_path}")
-        await self._register(connection)
 
     async def _register(self, connection: Connection) -> None:
         if self._extension_schema is not None:
@@ -157,18 +165,27 @@ class Database:
             raise DatabaseUnavailable("The database is not open.")
         # It bounds the way back into the pool too, where a dead connection is found out.
         patience = READER_PATIENCE_SECONDS if self._read_only else None
-        with translated(self._needs):
-            async with self._pool.acquire(timeout=patience) as connection:
-                if not in_transaction:
-                    yield connection
-                    return
-                async with connection.transaction():
-                    yield connection
+        try:
+            with translated(self._needs):
+                async with self._pool.acquire(timeout=patience) as connection:
+                    if not in_transaction:
+                        yield connection
+                        return
+                    async with connection.transaction():
+                        yield connection
+        except LockTimeout as error:
+            raise LockTimeout(f"{error} {await self._name_the_oldest()}") from error
 
-    async def analyze(self, statement: str) -> None:
-        """Tell the planner of rows that were just written."""
+    async def _name_the_oldest(self) -> str:
+        """Return a sentence about the session that most likely holds what was waited for."""
         async with self.connection() as connection:
-            await connection.execute(statement)
+            row = await connection.fetchrow(sql("select_oldest_transaction"))
+        if row is None:
+            return "No other session of birdwalk has a transaction open: look into pg_locks."
+        return (
+            f"The oldest open transaction is of {row['application_name']!r}, since"
+            f" {row['xact_start']:%Y-%m-%d %H:%M:%S} UTC. Wait for it, or end it, and run again."
+        )
 
     async def ensure_extension(self) -> str:
         """Create pgvector where it is missing; return its version.
@@ -201,6 +218,39 @@ class Database:
         return version
 
 
+async def _read_version(connection: Connection) -> int:
+    """Return the version of birdwalk's tables; 0 where there are none.
+
+    Raises:
+        DatabaseError: they are of a newer birdwalk, or of one that was never released.
+    """
+    found = await connection.fetchrow(sql("select_version"))
+    if not found["has_version"]:
+        if found["has_tables"]:
+            raise DatabaseError(
+                "The schema birdwalk of this database was made before the first release. Drop it"
+                " (DROP SCHEMA birdwalk CASCADE) and run again: the index is filled anew."
+            )
+        return 0
+    version: int = await connection.fetchval(sql("select_schema_version"))
+    if version > SCHEMA_VERSION:
+        raise DatabaseError(
+            f"The schema birdwalk of this database is of version {version}, and this birdwalk knows"
+            f" {SCHEMA_VERSION}: a newer birdwalk has been here. Update this one, and run again."
+        )
+    return version
+
+
+async def _upgrade(connection: Connection) -> None:
+    """Apply the numbered statements that the database has not seen, in their order."""
+    # Two first runs at once must not both create the schema.
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtext('birdwalk'))")
+    await connection.execute(schema("create_schema"))
+    for version in range(await _read_version(connection) + 1, SCHEMA_VERSION + 1):
+        await connection.execute(schema(f"version_{version}"))
+        await connection.execute(sql("insert_schema_version"), version)
+
+
 @asynccontextmanager
 async def without_nested_loops(connection: Connection) -> AsyncIterator[None]:
     """Let what is joined in the block be hashed or sorted, inside the caller's transaction.
@@ -214,7 +264,9 @@ async def without_nested_loops(connection: Connection) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def open_database(settings: Settings, *, read_only: bool = False) -> AsyncIterator[Database]:
+async def open_database(
+    settings: Settings, *, read_only: bool = False, name: str = "birdwalk"
+) -> AsyncIterator[Database]:
     """Yield an open database, birdwalk's own tables in it.
 
     With `read_only` nothing is made, and nothing can be written by its connections: a user who may
@@ -225,7 +277,7 @@ async def open_database(settings: Settings, *, read_only: bool = False) -> Async
         DatabaseError: the user may not create the schema, or not read it.
         UnknownIndex: nothing may be made, and there is nothing to read.
     """
-    database = Database(settings, read_only=read_only)
+    database = Database(settings, read_only=read_only, name=name)
     try:
         await database.open()
         yield database

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from tasks.core.errors import DatabaseError, DatabaseUnavailable
+from tasks.core.errors import DatabaseError, DatabaseUnavailable, LockTimeout
 
 WRITER_NEEDS = (
     "It needs CREATE on the database and on the schema public (and cloudsqlsuperuser once, for the"
@@ -44,7 +44,7 @@ def translated(needs: str = WRITER_NEEDS) -> Iterator[None]:
             " and that BIRDWALK_DATABASE_URL is right, and run again."
         ) from error
     except (asyncpg.InvalidCatalogNameError, asyncpg.InvalidAuthorizationSpecificationError) as e:
-        raise DatabaseUnavailable(
+        raise DatabaseError(
             f"Postgres refused the connection: {e}. Check BIRDWALK_DATABASE_URL."
         ) from e
     except asyncpg.InsufficientPrivilegeError as error:
@@ -53,5 +53,12 @@ def translated(needs: str = WRITER_NEEDS) -> Iterator[None]:
         raise DatabaseError(
             f"Postgres has no room: {error}. Enlarge its disk and run again."
         ) from error
+    except asyncpg.LockNotAvailableError as error:
+        raise LockTimeout("A lock was waited for in vain: nothing was changed.") from error
+    except asyncpg.QueryCanceledError as error:
+        if "user request" in str(error):
+            # Nobody cancels our statements but a server that is on its way down.
+            raise DatabaseUnavailable(f"Postgres cancelled a statement: {error}.") from error
+        raise DatabaseError(f"Postgres: {error}") from error
     except asyncpg.PostgresError as error:
         raise DatabaseError(f"Postgres: {error}") from error

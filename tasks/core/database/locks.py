@@ -1,7 +1,8 @@
 """An advisory lock of Postgres, held by a session of its own: it is free when the session ends.
 
 However that ends: a killed process closes its socket. A lost machine does not, and Postgres asks
-after it; a lost network can end the session behind its holder's back, who asks for it too.
+after it (LOST_MACHINE_SETTINGS); a lost network can end the session behind its holder's back, who
+asks for it too.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from tasks.core.database.connections import Connection, Database
 from tasks.core.database.errors import translated
@@ -53,22 +55,33 @@ class SessionLock:
         self._name = name
         self._connection: Connection | None = None
         self._last: Holder | None = None
+        self._asking = asyncio.Lock()
 
-    @property
-    def connection(self) -> Connection:
-        """The session that holds the lock."""
-        return self._connection
+    async def ask(self, statement: str, *arguments: Any) -> Any:
+        """Return the first value that a statement gives, asked by the session that holds the lock.
+
+        What else the session holds, it holds as long as this lock.
+
+        Raises:
+            DatabaseUnavailable: there is no session, or it was lost.
+        """
+        async with self._asking:
+            if self._connection is None:
+                raise DatabaseUnavailable("The session that holds the lock was lost.")
+            with translated():
+                return await self._connection.fetchval(statement, *arguments)
 
     async def answers(self) -> bool:
         """Tell whether the lock is held: asked of the session, which may be lost unnoticed."""
-        if self._connection is None or self._connection.is_closed():
-            return False
-        try:
-            with translated():
-                await self._connection.execute("SELECT", timeout=SECONDS_TO_ANSWER)
-        except DatabaseError:
-            self._connection.terminate()
-            return False
+        async with self._asking:
+            if self._connection is None or self._connection.is_closed():
+                return False
+            try:
+                with translated():
+                    await self._connection.execute("SELECT", timeout=SECONDS_TO_ANSWER)
+            except DatabaseError:
+                self._connection.terminate()
+                return False
         return True
 
     async def take(self) -> Holder | None:
@@ -83,7 +96,6 @@ class SessionLock:
         with translated():
             connection = await self._database.connect(self._name)
             try:
-                await connection.execute(sql("set_keepalives"))
                 holder = await self._lock(connection)
             except BaseException:
                 connection.terminate()
@@ -106,7 +118,7 @@ class SessionLock:
                 )
             if holder is not None:
                 # Our own of before: it answered us no more, or we it.
-                await connection.execute("SELECT pg_terminate_backend($1)", holder.pid)
+                await connection.execute(sql("terminate_session"), holder.pid)
             await asyncio.sleep(SECONDS_TO_LET_GO / 100)
         self._last = await find_holder(connection, self._key)
         return None

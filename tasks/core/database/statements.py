@@ -97,3 +97,8 @@ def statements_of(module_name: str) -> Statements:
     package, _, module = module_name.rpartition(".")
     file = f"{module}.sql"
     return Statements(file, resources.files(package).joinpath(file).read_text("utf-8"))
+
+
+def affected_rows(status: str) -> int:
+    """Return the row count of a command tag, such as "DELETE 3" or "INSERT 0 3"."""
+    return int(status.rsplit(" ", 1)[1])

@@ -2,7 +2,7 @@
 
 import math
 
-from tasks.core.embedding.outcomes import most_pending
+from tasks.core.embedding.outcomes import most_leftovers
 from tasks.core.errors import QuotaExceeded, SystemicFailure, UnexplainedFailure
 from tasks.core.runs.run import Run
 
@@ -18,14 +18,13 @@ def stop_after_several(run: Run, error: UnexplainedFailure) -> None:
     """Count an answer that nobody can explain.
 
     Raises:
-        SystemicFailure: too many came in a row, where not all that have no answer may be left.
+        SystemicFailure: ten came in a row, and more images are unanswered than max_leftovers allows.
     """
     run.progress.unexplained_in_a_row += 1
     if run.progress.unexplained_in_a_row < UNEXPLAINED_IN_A_ROW:
         return
     # A few bad images are left again by every run: they must not keep it from publishing the rest.
-    listed = run.listing.images if run.listing else 0
-    if _unanswered(run) > most_pending(listed, run.options.max_pending):
+    if _unanswered(run) > most_leftovers(run.listed, run.options.max_leftovers):
         raise SystemicFailure(
             f"{UNEXPLAINED_IN_A_ROW} answers in a row were not about an image: {error} The run"
             " stopped; what was embedded is kept. Check the model, its location and the"
@@ -35,8 +34,7 @@ def stop_after_several(run: Run, error: UnexplainedFailure) -> None:
 
 def _unanswered(run: Run) -> float:
     """Return how many of the run's images have no answer yet, as far as is known."""
-    tallies = run.tallies.values()
-    answered = sum(tally.answers + tally.refused + tally.gone for tally in tallies)
+    answered = sum(one.answers + one.refused + one.gone for one in run.counts.values())
     return run.progress.total - answered if run.progress.total else math.inf
 
 

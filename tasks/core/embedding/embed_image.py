@@ -22,9 +22,8 @@ from tasks.core.errors import (
 from tasks.core.google.storage import download
 from tasks.core.google.versions import read_generation
 from tasks.core.pictures.preparing import Picture
-from tasks.core.runs.accounting import Tally
 from tasks.core.runs.run import Run
-from tasks.core.types import ImageRef, Vector
+from tasks.core.types import Counts, Image, Vector
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +36,7 @@ SECONDS_TO_END_CALLS = 5.0
 FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 30.0
 
-Keep: TypeAlias = Callable[[ImageRef, Vector], None]
+Keep: TypeAlias = Callable[[Image, Vector], None]
 """What an image's vector is given to, the moment it is there."""
 
 
@@ -70,12 +69,12 @@ class Patience:
             raise
 
 
-async def ask_patiently(run: Run, tally: Tally, image: ImageRef, keep: Keep) -> None:
+async def ask_patiently(run: Run, counts: Counts, image: Image, keep: Keep) -> None:
     """Ask for an image's vector until there is an answer, or the image's time is used up.
 
     Args:
         run: an open one.
-        tally: counts what is sent.
+        counts: of the batch: what is sent is added.
         image: as it was listed.
         keep: called with the vector; also where the task is cancelled while a call is in flight.
 
@@ -86,14 +85,14 @@ async def ask_patiently(run: Run, tally: Tally, image: ImageRef, keep: Keep) -> 
         UnexplainedFailure, SystemicFailure: an answer that asking again does not change.
     """
     async with run.clients.pictures.hold(image) as picture:
-        await _Question(run, tally, image, picture, keep).ask_patiently()
+        await _Question(run, counts, image, picture, keep).ask_patiently()
 
 
 @dataclass(slots=True)
 class _Question:
     run: Run
-    tally: Tally
-    image: ImageRef
+    counts: Counts
+    image: Image
     picture: Picture
     keep: Keep
     patience: Patience = field(init=False)
@@ -106,7 +105,7 @@ class _Question:
             try:
                 return await self._ask_and_confirm()
             except QuotaExceeded as error:
-                self.tally.deferrals += 1
+                self.counts.deferrals += 1
                 self.run.progress.deferrals += 1
                 logger.debug("%s has to wait for the quota: %s", self.image.uri, error)
                 slow_down(self.run, error)
@@ -116,7 +115,7 @@ class _Question:
                 self.patience.left -= delay
                 if self.patience.left < 0:
                     raise
-                self.tally.retries += 1
+                self.counts.retries += 1
                 logger.debug("%s is asked again in %.1f s: %s", self.image.uri, delay, error)
                 await asyncio.sleep(delay)
 
@@ -130,13 +129,11 @@ class _Question:
     async def _confirm(self, answer: ImageRefused | ImageGone) -> None:
         """Let an answer stand that is about the version that was listed.
 
-        What another version is refused for says nothing of the twins of the one listed; and an
+        What another version is refused for says nothing of the content that was listed; and an
         image is not gone that has a new version, or that is there.
         """
         clients, image = self.run.clients, self.image
-        if isinstance(answer, ImageRefused) and (
-            clients.pictures.reads_the_listed_version or not image.can_share
-        ):
+        if isinstance(answer, ImageRefused) and clients.pictures.reads_the_listed_version:
             return
         generation = await read_generation(clients.storage, image)
         if generation is None:
@@ -152,9 +149,9 @@ class _Question:
         with self.patience.strained():
             data = await self.picture.read()
         if data is None and self.patience.read_deadlines >= READS_BEFORE_BYTES:
-            data = await download(self.run.clients.storage, image.bucket, image.name)
+            data = await download(self.run.clients.storage, image.bucket, image.image_id)
         async with self.run.limiter.slot():
-            self.tally.calls += 1
+            self.counts.calls += 1
             call = embedder.embed_uri(image.uri) if data is None else embedder.embed_bytes(data)
             with self._heard(), self.patience.strained():
                 await self._finish_call(call)

@@ -6,9 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 
 from tasks.core.database.statements import statements_of
-from tasks.core.errors import TooManyPending, TooManyRefusals
+from tasks.core.errors import TooManyLeftovers, TooManyRefusals
 from tasks.core.runs.run import Run
-from tasks.core.runs.space import find_space
 from tasks.core.text import count
 
 sql = statements_of(__name__)
@@ -27,11 +26,8 @@ class RefusalGroup:
 
 async def list_refusals(run: Run) -> tuple[RefusalGroup, ...]:
     """Return the refusals among the listed images, the commonest reason first."""
-    space = await find_space(run)
     async with run.database.connection() as connection:
-        rows = await connection.fetch(
-            sql("select_refusals"), space.space_id, run.options.bucket, run.run_id
-        )
+        rows = await connection.fetch(sql("select_refusals"), run.space.space_id, run.run_id)
     return tuple(
         RefusalGroup(
             reason=row["reason"],
@@ -44,14 +40,14 @@ async def list_refusals(run: Run) -> tuple[RefusalGroup, ...]:
     )
 
 
-def refuse_too_many(run: Run, refusals: tuple[RefusalGroup, ...]) -> None:
+def check_refusals(run: Run, refusals: tuple[RefusalGroup, ...]) -> None:
     """Let a run pass whose refusals are few, or fail it.
 
     Raises:
         TooManyRefusals: their share of the listed images is above max_refusals.
     """
     refused = sum(group.images for group in refusals)
-    listed = run.listing.images if run.listing else 0
+    listed = run.listed
     share = refused / max(listed, 1)
     if share <= run.options.max_refusals:
         return
@@ -65,7 +61,7 @@ def refuse_too_many(run: Run, refusals: tuple[RefusalGroup, ...]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class PendingGroup:
+class LeftoverGroup:
     """Images left for one reason: no vector could be had in the time allowed, but may be later."""
 
     reason: str
@@ -73,14 +69,14 @@ class PendingGroup:
     examples: tuple[str, ...]
 
 
-async def list_pending(run: Run) -> tuple[PendingGroup, ...]:
+async def list_leftovers(run: Run) -> tuple[LeftoverGroup, ...]:
     """Return the images that are left, the commonest reason first."""
     async with run.database.connection() as connection:
-        rows = await connection.fetch(sql("select_pending"), run.run_id)
-    return tuple(PendingGroup(row["reason"], row["images"], tuple(row["examples"])) for row in rows)
+        rows = await connection.fetch(sql("select_leftovers"), run.run_id)
+    return tuple(LeftoverGroup(row["reason"], row["images"], tuple(row["examples"])) for row in rows)
 
 
-def most_pending(listed: int, share: float) -> int:
+def most_leftovers(listed: int, share: float) -> int:
     """Return how many of so many images may be left: the share of them, rounded up.
 
     So a share above 0 lets a run on a few images leave one of them, and 0 lets none. Only a
@@ -91,22 +87,22 @@ def most_pending(listed: int, share: float) -> int:
     return most if share == 1 else min(most, max(0, listed - 1))
 
 
-def refuse_too_many_pending(run: Run, pending: tuple[PendingGroup, ...]) -> None:
+def check_leftovers(run: Run, leftovers: tuple[LeftoverGroup, ...]) -> None:
     """Let a run pass that leaves few images, or fail it.
 
     Raises:
-        TooManyPending: more of the listed images are left than max_pending allows.
+        TooManyLeftovers: more of the listed images are left than max_leftovers allows.
     """
-    left = sum(group.images for group in pending)
-    listed = run.listing.images if run.listing else 0
-    most = most_pending(listed, run.options.max_pending)
+    left = sum(group.images for group in leftovers)
+    listed = run.listed
+    most = most_leftovers(listed, run.options.max_leftovers)
     if left <= most:
         return
     share = left / max(listed, 1)
-    raise TooManyPending(
+    raise TooManyLeftovers(
         f"{left:,} of {count(listed, 'image')} ({share:.1%}) got no vector in their time; at most"
-        f" {most:,} ({run.options.max_pending:.1%}) may be left for the next run. Most often:"
-        f" {pending[0].reason} The vectors of the others are kept. Run again, which asks for the"
-        " rest; look at the artifact `pending`; if so many may be left, set"
-        f" max_pending={min(1.0, round(share + 0.0005, 3)):g}."
+        f" {most:,} ({run.options.max_leftovers:.1%}) may be left for the next run. Most often:"
+        f" {leftovers[0].reason} The vectors of the others are kept. Run again, which asks for the"
+        " rest; look at the artifact `leftovers`; if so many may be left, set"
+        f" max_leftovers={min(1.0, round(share + 0.0005, 3)):g}."
     )

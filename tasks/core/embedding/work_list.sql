@@ -1,42 +1,59 @@
 -- name: clear_errors
 -- What is tried again is not left.
-UPDATE birdwalk.pending SET error = NULL
-WHERE run_id = $1 AND batch = $2 AND error IS NOT NULL
+UPDATE birdwalk.work SET error = NULL WHERE run_id = $1 AND batch = $2 AND error IS NOT NULL
+
+-- name: select_batch
+-- The contents of a batch, and whether an earlier attempt of it was refused them.
+SELECT
+    work.content_key,
+    work.image_id,
+    work.generation,
+    work.content_type,
+    work.gone,
+    refusals.content_key IS NOT NULL AS refused
+FROM birdwalk.work
+JOIN birdwalk.runs USING (run_id)
+LEFT JOIN birdwalk.refusals
+    ON refusals.space_id = $3 AND refusals.content_key = work.content_key
+    AND refusals.last_refused >= runs.started_at
+WHERE work.run_id = $1 AND work.batch = $2
+ORDER BY work.image_id
+
+-- name: select_batches
+-- The batches that a run was cut into.
+SELECT batch, images FROM birdwalk.batches WHERE run_id = $1 ORDER BY batch
 
 -- name: insert_refusal
--- Remember an object version that the model refused.
-INSERT INTO birdwalk.refusals (space_id, bucket, image_id, generation, reason)
-VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (space_id, bucket, image_id) DO UPDATE SET
-    generation = excluded.generation,
+-- Remember a content that the model refused.
+INSERT INTO birdwalk.refusals (space_id, content_key, reason)
+VALUES ($1, $2, $3)
+ON CONFLICT (space_id, content_key) DO UPDATE SET
     reason = excluded.reason,
-    attempts = CASE
-        WHEN refusals.generation = excluded.generation THEN refusals.attempts + 1 ELSE 1
-    END,
-    refused_at = now()
+    attempts = refusals.attempts + 1,
+    last_refused = now()
 
 -- name: update_error
--- Leave an image for the next run, and say why.
-UPDATE birdwalk.pending SET error = $4
-WHERE run_id = $1 AND batch = $2 AND image_id = $3
+-- Leave a content for the next run, and say why.
+UPDATE birdwalk.work SET error = $4 WHERE run_id = $1 AND batch = $2 AND content_key = $3
+
+-- name: update_gone
+-- No object has the content any more.
+UPDATE birdwalk.work SET gone = true WHERE run_id = $1 AND batch = $2 AND content_key = $3
 
 -- name: delete_gone_object
 -- The object vanished after it was listed.
-DELETE FROM birdwalk.objects WHERE run_id = $1 AND image_id = $2
+DELETE FROM birdwalk.listings WHERE run_id = $1 AND image_id = $2
 
--- name: release_content
--- The vector of an image, if it has one, is not sure to be of the content that was listed: it must
--- not be given to any other.
-UPDATE birdwalk.pending SET content_hash = NULL
-WHERE run_id = $1 AND batch = $2 AND image_id = $3
-
--- name: promote_twin
--- The next image of a content takes the place of one that cannot give it a vector.
-UPDATE birdwalk.pending SET batch = $2
-WHERE run_id = $1 AND batch = 0 AND image_id = (
-    SELECT image_id FROM birdwalk.pending
-    WHERE run_id = $1 AND batch = 0 AND content_hash = $3
+-- name: ask_by_next_object
+-- Let a content be asked for by the next object that was listed with it, in the order of names.
+UPDATE birdwalk.work SET
+    image_id = next.image_id, generation = next.generation, content_type = next.content_type
+FROM (
+    SELECT image_id, generation, content_type
+    FROM birdwalk.listings
+    WHERE run_id = $1 AND content_key = $3 AND image_id > $4
     ORDER BY image_id
     LIMIT 1
-)
-RETURNING image_id, generation, content_type, content_hash
+) AS next
+WHERE work.run_id = $1 AND work.batch = $2 AND work.content_key = $3
+RETURNING work.content_key, work.image_id, work.generation, work.content_type

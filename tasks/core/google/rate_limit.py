@@ -40,7 +40,8 @@ class Limiter:
     def __init__(
         self, requests_per_minute: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._full_rate = requests_per_minute / 60
+        self._quota = requests_per_minute / 60
+        self._full_rate = self._quota
         self._rate = self._full_rate
         self._clock = clock
         self._next_at = clock()
@@ -66,6 +67,11 @@ class Limiter:
     def in_flight_limit(self) -> int:
         """How many calls may be under way at once."""
         return min(MOST_IN_FLIGHT, round(2 * self._rate * self._latency) + 4)
+
+    def share(self, processes: int) -> None:
+        """Leave to other processes of the run their part of the quota: all have the same."""
+        before, self._full_rate = self._full_rate, self._quota / processes
+        self._rate *= self._full_rate / before
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:

@@ -23,11 +23,30 @@ from requests.exceptions import RequestException
 from tasks.core.errors import BucketForbidden, BucketNotFound, ImageGone, StorageError
 from tasks.core.models import EmbeddingModel
 from tasks.core.settings import Settings
-from tasks.core.types import ImageRef
+from tasks.core.types import Image
 
-# Without nextPageToken the client stops after the first page and says nothing
-# (googleapis/python-storage issue 977).
-LISTED_FIELDS = "items(name,size,md5Hash,crc32c,generation,contentType,updated),nextPageToken"
+
+
+def listed_fields(*names: str) -> str:
+    """Return the `fields` of a listing that asks for these of each object.
+
+    Without nextPageToken the client stops after the first page and says nothing
+    (googleapis/python-storage issue 977).
+    """
+    return f"items({','.join(names)}),nextPageToken"
+
+
+FIELDS = listed_fields(
+    "name",
+    "size",
+    "md5Hash",
+    "crc32c",
+    "generation",
+    "contentType",
+    "contentEncoding",
+    "updated",
+    "metadata",
+)
 PAGE_SIZE = 1000
 TOLD_FORMATS = frozenset(
     f"image/{name}"
@@ -66,7 +85,7 @@ class ImageLister:
         self.images = 0
         self.skipped: Counter[str] = Counter()
 
-    async def pages(self, prefix: str, limit: int | None) -> AsyncIterator[list[ImageRef]]:
+    async def pages(self, prefix: str, limit: int | None) -> AsyncIterator[list[Image]]:
         """Yield the images page by page, in the order of their names' UTF-8 bytes.
 
         Raises:
@@ -76,7 +95,7 @@ class ImageLister:
         """
         try:
             listed = self._client.list_blobs(
-                self._bucket, prefix=prefix or None, fields=LISTED_FIELDS, page_size=PAGE_SIZE
+                self._bucket, prefix=prefix or None, fields=FIELDS, page_size=PAGE_SIZE
             )
         except ValueError as error:
             # The client refuses names that no bucket can have.
@@ -108,7 +127,7 @@ class ImageLister:
         except FAILURES as error:
             raise translate_error(error, self._bucket) from error
 
-    def _recognise(self, item: dict[str, Any]) -> ImageRef | None:
+    def _recognise(self, item: dict[str, Any]) -> Image | None:
         self.objects += 1
         name, content_type = item["name"], item.get("contentType")
         size = int(item["size"]) if "size" in item else None
@@ -116,14 +135,17 @@ class ImageLister:
         if reason is not None:
             self.skipped[reason] += 1
             return None
-        updated = item.get("updated")
-        return ImageRef(
+        updated, generation = item.get("updated"), int(item["generation"])
+        return Image(
             self._bucket,
             name,
-            int(item["generation"]),
+            generation,
+            content_key(self._bucket, item),
+            size,
             content_type,
-            content_hash(item.get("md5Hash"), item.get("crc32c"), size),
+            item.get("contentEncoding"),
             datetime.fromisoformat(updated) if updated else None,
+            item.get("metadata"),
         )
 
 
@@ -152,14 +174,15 @@ def why_not_an_image(
     return None
 
 
-def content_hash(md5: str | None, crc32c: str | None, size: int | None) -> str | None:
-    """Return what tells equal bytes from the listing: md5, or crc32c and size without it.
+def content_key(bucket: str, item: dict[str, Any]) -> str:
+    """Return what is equal where the bytes of two objects are: md5, crc32c and size together.
 
-    Composite objects have no md5 (Cloud Storage documentation, "Hashes and ETags").
+    An md5 alone can be forged. Composite objects have none (Cloud Storage documentation, "Hashes
+    and ETags"): each of their versions has a key of its own.
     """
-    if md5:
-        return f"md5:{md5}"
-    return f"crc32c:{crc32c}:{size}" if crc32c else None
+    if md5 := item.get("md5Hash"):
+        return f"md5:{md5},crc32c:{item.get('crc32c')},{item.get('size')}"
+    return f"version:{item['generation']},gs://{bucket}/{item['name']}"
 
 
 def open_client(settings: Settings) -> storage.Client:

@@ -9,17 +9,13 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from google.api_core import exceptions
-from google.auth.exceptions import GoogleAuthError
 from google.cloud import storage
-from requests.exceptions import RequestException
 
 from tasks.core.concurrency import for_each
-from tasks.core.google.storage import translate_error
-from tasks.core.types import ImageRef
+from tasks.core.google.storage import FAILURES, listed_fields, translate_error
+from tasks.core.types import Image
 
-# Without nextPageToken the client stops after the first page and says nothing.
-LISTED_FIELDS = "items(name,generation),nextPageToken"
+FIELDS = listed_fields("name", "generation")
 
 LARGEST_PAGE = 5000
 """Objects to ask for at once; Google gives 1,000 of them."""
@@ -39,7 +35,7 @@ class _Page:
     last: str | None
 
 
-async def find_overwritten(client: storage.Client, images: Sequence[ImageRef]) -> frozenset[str]:
+async def find_overwritten(client: storage.Client, images: Sequence[Image]) -> frozenset[str]:
     """Return the names, of images of one bucket, that do not lead to the given versions any more.
 
     Images that lie close together in the bucket take one request to list them, up to a thousand;
@@ -48,8 +44,8 @@ async def find_overwritten(client: storage.Client, images: Sequence[ImageRef]) -
     Raises:
         StorageError: the bucket cannot be listed or read.
     """
-    waiting = sorted(images, key=lambda image: image.name)  # as their UTF-8 bytes, as listed
-    names = [image.name for image in waiting]
+    waiting = sorted(images, key=lambda image: image.image_id)  # as their UTF-8 bytes, as listed
+    names = [image.image_id for image in waiting]
     found: dict[str, int | None] = {}
     seen = 0
     while len(waiting) - seen > 1:
@@ -62,10 +58,10 @@ async def find_overwritten(client: storage.Client, images: Sequence[ImageRef]) -
     rest = waiting[seen:]
     looked = await for_each(rest, lambda image: read_generation(client, image), LOOKS_AT_ONCE)
     found |= dict(zip(names[seen:], looked, strict=True))
-    return frozenset(image.name for image in images if found.get(image.name) != image.generation)
+    return frozenset(image.image_id for image in images if found.get(image.image_id) != image.generation)
 
 
-async def read_generation(client: storage.Client, image: ImageRef) -> int | None:
+async def read_generation(client: storage.Client, image: Image) -> int | None:
     """Return the generation that an image's name leads to now, or None where it leads nowhere.
 
     Raises:
@@ -73,25 +69,25 @@ async def read_generation(client: storage.Client, image: ImageRef) -> int | None
     """
     bucket = client.bucket(image.bucket)
     try:
-        blob = await asyncio.to_thread(bucket.get_blob, image.name)
-    except (exceptions.GoogleAPIError, GoogleAuthError, RequestException) as error:
+        blob = await asyncio.to_thread(bucket.get_blob, image.image_id)
+    except FAILURES as error:
         raise translate_error(error, image.bucket) from error
     return None if blob is None else int(blob.generation)
 
 
-def _list_from(client: storage.Client, first: ImageRef, count: int) -> _Page:
+def _list_from(client: storage.Client, first: Image, count: int) -> _Page:
     """List objects from an image on: a few more than asked for, as others may lie between."""
     try:
         listed = client.list_blobs(
             first.bucket,
-            start_offset=first.name,
-            fields=LISTED_FIELDS,
+            start_offset=first.image_id,
+            fields=FIELDS,
             page_size=min(count + count // 4 + 1, LARGEST_PAGE),
         )
         # A page may be empty and yet not the last.
         pages = (page.raw_page.get("items") for page in listed.pages)
         items: list[dict[str, str]] = next(filter(None, pages), [])
-    except (exceptions.GoogleAPIError, GoogleAuthError, RequestException) as error:
+    except FAILURES as error:
         raise translate_error(error, first.bucket) from error
     last = items[-1]["name"] if items and listed.next_page_token else None
     return _Page({item["name"]: int(item["generation"]) for item in items}, last)

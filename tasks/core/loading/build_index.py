@@ -1,33 +1,29 @@
 """Build a space's approximate index where it pays."""
 
-from tasks.core.database.statements import statements_of
 from tasks.core.runs.run import Run
-from tasks.core.runs.space import find_space
-from tasks.core.spaces.hnsw import ROWS_THAT_PAY, create_hnsw, drop_unusable
-from tasks.core.spaces.registry import space_table
+from tasks.core.spaces.hnsw import ROWS_THAT_PAY, create_hnsw, drop_unusable, vacuum_vectors
+from tasks.core.spaces.registry import count_rows
 from tasks.core.text import count
 from tasks.core.types import IndexReport
 
-hnsw_sql = statements_of("tasks.core.spaces.hnsw")
-registry_sql = statements_of("tasks.core.spaces.registry")
-
 
 async def build_index(run: Run) -> IndexReport:
-    """Build the HNSW index where it pays and is missing or unusable; VACUUM and ANALYZE the table.
+    """Build the HNSW index where it pays and is missing or unusable; VACUUM what was written.
 
     Raises:
-        DatabaseError: Postgres could not build it; the table keeps its rows.
+        DatabaseError: Postgres could not build it; the table keeps its vectors.
     """
+    space = run.space
     with run.timed("build_index"):
-        await run.hold.take()
-        space = await find_space(run)
         async with run.database.connection() as connection:
-            rows = await connection.fetchval(registry_sql("count_rows", table=space_table(space)))
+            rows = await count_rows(connection, space)
             present = await drop_unusable(connection, space)
             pays = rows >= ROWS_THAT_PAY
             if pays and not present:
-                await create_hnsw(connection, run, space, rows)
-            await connection.execute(hnsw_sql("vacuum", table=space_table(space)))
+                await create_hnsw(connection, space, run.settings.index_build_memory_mb)
+                run.index_built = True
+            if run.vectors_written or (run.plan is not None and run.plan.calls):
+                await vacuum_vectors(connection, space)
         built = pays and not present
         return IndexReport(
             rows=rows,
@@ -39,7 +35,7 @@ async def build_index(run: Run) -> IndexReport:
 
 def _reason(rows: int, *, present: bool, built: bool) -> str:
     if built:
-        return f"built over {count(rows, 'row')}"
+        return f"built over {count(rows, 'vector')}"
     if present:
-        return f"kept: it grows with the table ({count(rows, 'row')})"
-    return f"not needed: exact search over {count(rows, 'row')} is fast and misses nothing"
+        return f"kept: it grows with the table ({count(rows, 'vector')})"
+    return f"not needed: exact search over {count(rows, 'vector')} is fast and misses nothing"

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from tasks.core.errors import (
     BucketForbidden,
-    ImageRefused,
+    Imageused,
     InvalidInput,
     StorageError,
     TransientFailure,
@@ -23,7 +23,7 @@ from tasks.core.errors import (
 from tasks.core.google.storage import download
 from tasks.core.models import EmbeddingModel
 from tasks.core.pictures.scaling import prepare_picture
-from tasks.core.types import ImageRef
+from tasks.core.types import Image
 
 Preparation: TypeAlias = Callable[[bytes, str, EmbeddingModel], bytes]
 """From an encoded picture, its name and the model to the bytes that are sent."""
@@ -74,11 +74,11 @@ class PictureSource:
     reads_the_listed_version = False
 
     @asynccontextmanager
-    async def hold(self, image: ImageRef) -> AsyncIterator["Picture"]:
+    async def hold(self, image: Image) -> AsyncIterator["Picture"]:
         """Yield what is sent for an image, for as long as it is asked for."""
         yield Picture(self, image)
 
-    async def read(self, image: ImageRef) -> bytes | None:  # noqa: ARG002 - for those that read
+    async def read(self, image: Image) -> bytes | None:  # noqa: ARG002 - for those that read
         """Return the bytes to send; None where it is the address."""
         return None
 
@@ -89,7 +89,7 @@ class PictureSource:
 class Picture:
     """What is sent for one image, read when it is first asked for and kept for further attempts."""
 
-    def __init__(self, source: PictureSource, image: ImageRef) -> None:
+    def __init__(self, source: PictureSource, image: Image) -> None:
         self._source = source
         self._image = image
         self._data: bytes | None = None
@@ -126,16 +126,16 @@ class PreparedPictures(PictureSource):
         self._preparers: Executor = ThreadPoolExecutor(_processors(), "prepare")
 
     @asynccontextmanager
-    async def hold(self, image: ImageRef) -> AsyncIterator[Picture]:
+    async def hold(self, image: Image) -> AsyncIterator[Picture]:
         """Yield an image's picture; waits while too many others are in memory."""
         async with self._held:
             yield Picture(self, image)
 
-    async def read(self, image: ImageRef) -> bytes:
+    async def read(self, image: Image) -> bytes:
         """Return the prepared bytes of the listed version of an image.
 
         Raises:
-            ImageRefused: it cannot be decoded, or is too large to be.
+            Imageused: it cannot be decoded, or is too large to be.
             ImageGone: that version is not there any more.
             TransientFailure: the storage did not answer.
             UnexplainedFailure: it may not be read.
@@ -145,7 +145,7 @@ class PreparedPictures(PictureSource):
                 data = await download(
                     self._storage,
                     image.bucket,
-                    image.name,
+                    image.image_id,
                     generation=image.generation,
                     threads=self._readers,
                 )
@@ -159,7 +159,7 @@ class PreparedPictures(PictureSource):
                     self._preparers, self._prepare, data, "The image", self._model
                 )
             except UnreadablePicture as error:
-                raise ImageRefused(str(error)) from error
+                raise Imageused(str(error)) from error
 
     def close(self) -> None:
         """Drop what has not begun; what has ends by itself."""

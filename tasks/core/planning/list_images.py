@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 from tasks.core.database.connections import Connection
@@ -9,18 +10,30 @@ from tasks.core.database.statements import statements_of
 from tasks.core.errors import NothingToEmbed
 from tasks.core.google.storage import ImageLister
 from tasks.core.runs.run import Run
-from tasks.core.runs.space import count_stored
+from tasks.core.spaces.registry import count_images, find_space
 from tasks.core.text import count
 from tasks.core.types import Listing
 
 sql = statements_of(__name__)
 
-COLUMNS = ("run_id", "image_id", "generation", "content_type", "content_hash", "updated")
-"""Of birdwalk.objects; after the first in the order of ImageRef's fields after the bucket."""
+COLUMNS = (
+    "run_id",
+    "image_id",
+    "generation",
+    "content_key",
+    "size",
+    "content_type",
+    "content_encoding",
+    "updated",
+    "metadata",
+)
+"""Of birdwalk.listings; after the first in the order of Image's fields after the bucket."""
 
 
 async def list_images(run: Run) -> Listing:
     """Replace the index's last listing by the bucket's present one; return its counts.
+
+    A run that only plans writes its own beside it.
 
     Raises:
         BucketNotFound, BucketForbidden, StorageError: the bucket cannot be listed.
@@ -29,12 +42,14 @@ async def list_images(run: Run) -> Listing:
     options = run.options
     lister = ImageLister(run.clients.storage, options.bucket, run.model)
     with run.timed("list_images"):
+        started_at = datetime.now(UTC)
         async with run.database.transaction() as connection:
-            await connection.execute(sql("delete_old_objects"), options.index)
+            if not options.plan_only:
+                await connection.execute(sql("delete_old_listings"), options.index, run.run_id)
             await connection.copy_records_to_table(
-                "objects", schema_name="birdwalk", columns=COLUMNS, records=_records(run, lister)
+                "listings", schema_name="birdwalk", columns=COLUMNS, records=_records(run, lister)
             )
-            await _refuse_an_empty_listing(connection, run, lister)
+            await _require_images(connection, run, lister)
             skipped = dict(lister.skipped)
             await connection.execute(
                 sql("update_run_listing"),
@@ -42,9 +57,11 @@ async def list_images(run: Run) -> Listing:
                 lister.objects,
                 lister.images,
                 json.dumps(skipped),
+                started_at,
             )
-        # Without it Postgres takes a new run for a few rows, and compares each with each.
-        await run.database.analyze(sql("analyze_objects"))
+        async with run.database.connection() as connection:
+            # Without it Postgres takes a new run for a few rows, and compares each with each.
+            await connection.execute(sql("analyze_listings"))
     run.listing = Listing(lister.objects, lister.images, skipped)
     return run.listing
 
@@ -52,14 +69,27 @@ async def list_images(run: Run) -> Listing:
 async def _records(run: Run, lister: ImageLister) -> AsyncIterator[tuple[Any, ...]]:
     async for page in lister.pages(run.options.prefix, run.options.limit):
         for image in page:
-            yield (run.run_id, *image[1:])
+            *fields, metadata = image[1:]
+            yield (run.run_id, *fields, _as_json(metadata))
 
 
-async def _refuse_an_empty_listing(connection: Connection, run: Run, lister: ImageLister) -> None:
-    """Nothing listed and nothing stored is a mistake; nothing listed any more is for the guard."""
-    if lister.images or await count_stored(connection, run):
+def _as_json(metadata: dict[str, str] | None) -> str | None:
+    """Return what an uploader said of an object as JSON, without what jsonb does not take."""
+    if not metadata:
+        return None
+    text = json.dumps(metadata, ensure_ascii=False).replace("\\u0000", "")
+    return text.encode(errors="replace").decode()
+
+
+async def _require_images(connection: Connection, run: Run, lister: ImageLister) -> None:
+    """Nothing listed and nothing indexed is a mistake; nothing listed any more is for the guard."""
+    if lister.images:
         return
-    where = f"gs://{run.options.bucket}/{run.options.prefix}"
+    options = run.options
+    space = await find_space(connection, options.space)
+    if space and await count_images(connection, space, options.bucket, options.prefix):
+        return
+    where = f"gs://{options.bucket}/{options.prefix}"
     reasons = ", ".join(f"{count} {reason}" for reason, count in lister.skipped.items())
     raise NothingToEmbed(
         f"{where} holds no image to embed: {count(lister.objects, 'object')}"

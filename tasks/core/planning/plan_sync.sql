@@ -1,101 +1,96 @@
--- name: delete_old_pending
--- The work lists of an index's earlier runs are of no use, but where their parts wait for recovery;
--- neither is this run's own of an earlier attempt at its plan.
-DELETE FROM birdwalk.pending
-WHERE run_id IN (SELECT run_id FROM birdwalk.runs WHERE index_name = $1)
-    AND (run_id = $2 OR run_id <> ALL ($3::bigint[]))
-
--- name: insert_pending
--- Cut what must be embedded into batches of $2 images, in the order of their names.
-INSERT INTO birdwalk.pending
-    (run_id, batch, image_id, generation, content_type, content_hash, kind)
-SELECT
-    $1,
-    (row_number() OVER (ORDER BY image_id) - 1) / $2::integer + 1,
-    image_id,
-    generation,
-    content_type,
-    content_hash,
-    kind
-FROM diff
-WHERE kind IN ('new', 'changed')
-
--- name: insert_twins
--- Let the twins of the images to be embedded wait in batch 0.
-INSERT INTO birdwalk.pending
-    (run_id, batch, image_id, generation, content_type, content_hash, kind)
-SELECT $1, 0, image_id, generation, content_type, content_hash, kind_as_twin
-FROM diff
-WHERE kind_as_twin IS NOT NULL
-
--- name: analyze_pending
--- What the planner must know of the work lists that were just written.
-ANALYZE birdwalk.pending (run_id, batch, image_id, generation, content_hash)
-
 -- name: create_diff
--- How the listing differs from the space's table: one row an image that is not as it was.
--- A twin of an image to be embedded is a duplicate now; its own kind is what it would be without.
+-- How the listing differs from what readers would see in the space: one row an image that is not as
+-- it was.
 CREATE TEMPORARY TABLE diff (
     image_id text COLLATE "C" NOT NULL,
     generation bigint NOT NULL,
+    content_key text COLLATE "C" NOT NULL,
     content_type text,
-    content_hash text,
-    kind text NOT NULL,
-    kind_as_twin text
+    kind text NOT NULL
 ) ON COMMIT DROP
 
 -- name: fill_diff
--- Compare the listing with the table: by generation, then by content.
-INSERT INTO diff (image_id, generation, content_type, content_hash, kind)
+-- Compare the listing with the index by version, and its contents with what the space holds and what
+-- it was refused.
+INSERT INTO diff (image_id, generation, content_key, content_type, kind)
 SELECT
-    objects.image_id,
-    objects.generation,
-    objects.content_type,
-    objects.content_hash,
+    listed.image_id,
+    listed.generation,
+    listed.content_key,
+    listed.content_type,
     CASE
-        WHEN refusals.image_id IS NOT NULL THEN 'refused before'
-        WHEN stored.image_id IS NULL THEN 'new'
-        WHEN stored.content_hash = objects.content_hash AND starts_with(objects.content_hash, 'md5:')
-            THEN 'touched'
-        ELSE 'changed'
+        WHEN refusals.content_key IS NOT NULL THEN 'refused before'
+        WHEN known.content_key IS NOT NULL AND indexed.content_key = listed.content_key THEN 'rewritten'
+        WHEN known.content_key IS NOT NULL THEN 'moved or copied'
+        WHEN EXISTS (
+            SELECT FROM {vectors} AS shown WHERE shown.content_key = indexed.content_key
+        ) THEN 'changed'
+        ELSE 'new'
     END
-FROM birdwalk.objects
-LEFT JOIN {table} AS stored
-    ON stored.bucket = $2 AND stored.image_id = objects.image_id
+FROM birdwalk.listings AS listed
+LEFT JOIN {images} AS indexed ON indexed.bucket = $2 AND indexed.image_id = listed.image_id
+LEFT JOIN {vectors} AS known ON known.content_key = listed.content_key
 LEFT JOIN birdwalk.refusals
-    ON NOT $4 AND refusals.space_id = $3 AND refusals.bucket = $2
-    AND refusals.image_id = objects.image_id AND refusals.generation = objects.generation
-WHERE objects.run_id = $1
-    AND (stored.image_id IS NULL OR stored.generation <> objects.generation)
+    ON NOT $4 AND refusals.space_id = $3 AND refusals.content_key = listed.content_key
+WHERE listed.run_id = $1
+    AND (known.content_key IS NULL OR indexed.generation IS DISTINCT FROM listed.generation)
 
--- name: mark_known_content
--- Content whose vector the space has already, under any name and bucket, needs no call.
--- Only md5 tells content apart well enough: crc32c and size are 32 bits and a length.
--- Apart from the UPDATE, since that would read the rows themselves and not only their key's index.
-WITH known AS MATERIALIZED (
-    SELECT DISTINCT content_hash
-    FROM {table}
-    WHERE content_hash IN (
-        SELECT content_hash FROM diff
-        WHERE kind IN ('new', 'changed') AND starts_with(content_hash, 'md5:')
-    )
-)
-UPDATE diff SET kind = 'duplicate'
+-- name: create_known
+-- Contents that need no call, though the space does not have them: vectors that a dead run had paid
+-- for, and those of spaces of the same kind.
+CREATE TEMPORARY TABLE known (
+    content_key text COLLATE "C" PRIMARY KEY,
+    space_id bigint
+) ON COMMIT DROP
+
+-- name: insert_recoverable
+-- Contents that a dead run had paid for.
+INSERT INTO known (content_key)
+SELECT DISTINCT content_key FROM unnest($1::text[]) AS paid (content_key)
+WHERE content_key IN (SELECT content_key FROM diff WHERE kind IN ('new', 'changed'))
+
+-- name: insert_elsewhere
+-- Contents that another index's space of the same kind holds.
+INSERT INTO known (content_key, space_id)
+SELECT other.content_key, $1
+FROM {other} AS other
+WHERE other.content_key IN (SELECT content_key FROM diff WHERE kind IN ('new', 'changed'))
+ON CONFLICT DO NOTHING
+
+-- name: take_over_refusals
+-- What another space of the same kind was refused, this one would be too.
+INSERT INTO birdwalk.refusals (space_id, content_key, reason, attempts, last_refused)
+SELECT $1, other.content_key, other.reason, other.attempts, other.last_refused
+FROM birdwalk.refusals AS other
+WHERE other.space_id = $2
+    AND other.content_key IN (SELECT content_key FROM diff WHERE kind IN ('new', 'changed'))
+ON CONFLICT DO NOTHING
+
+-- name: mark_refused_elsewhere
+-- Images whose content another space of the same kind was refused.
+UPDATE diff SET kind = 'refused before'
+FROM birdwalk.refusals AS other
+WHERE other.space_id = $1 AND other.content_key = diff.content_key
+    AND diff.kind IN ('new', 'changed')
+
+-- name: mark_known
+-- Images whose content needs no call.
+UPDATE diff SET kind = 'moved or copied'
 FROM known
-WHERE known.content_hash = diff.content_hash AND diff.kind IN ('new', 'changed')
+WHERE known.content_key = diff.content_key AND diff.kind IN ('new', 'changed')
 
--- name: mark_twins
--- Of several images with the same content that nobody has embedded yet, the first is.
-UPDATE diff SET kind = 'duplicate', kind_as_twin = kind
+-- name: mark_copies
+-- Of several images with one content that has no vector yet, the first is asked for.
+UPDATE diff SET kind = 'moved or copied'
 FROM (
-    SELECT content_hash, min(image_id) AS first
+    SELECT content_key, min(image_id) AS first
     FROM diff
-    WHERE kind IN ('new', 'changed') AND starts_with(content_hash, 'md5:')
-    GROUP BY content_hash
+    WHERE kind IN ('new', 'changed')
+    GROUP BY content_key
     HAVING count(*) > 1
-) AS twins
-WHERE diff.content_hash = twins.content_hash
-    AND diff.image_id <> twins.first
+) AS copies
+WHERE diff.content_key = copies.content_key
+    AND diff.image_id <> copies.first
     AND diff.kind IN ('new', 'changed')
 
 -- name: count_diff
@@ -106,16 +101,81 @@ SELECT kind, count(*) AS images FROM diff GROUP BY kind
 -- A few images of one kind.
 SELECT image_id FROM diff WHERE kind = $1 ORDER BY image_id LIMIT 3
 
--- name: count_gone
--- Rows of the listed part of the bucket, and how many of their images are not listed any more.
+-- name: count_known
+-- Contents that a dead run had paid for, and contents that another space has.
 SELECT
-    count(*) AS rows,
-    count(*) FILTER (WHERE objects.image_id IS NULL) AS gone
-FROM {table} AS stored
-LEFT JOIN birdwalk.objects
-    ON objects.run_id = $1 AND objects.image_id = stored.image_id
-WHERE stored.bucket = $2 AND starts_with(stored.image_id, $3)
+    count(*) FILTER (WHERE space_id IS NULL) AS recoverable,
+    count(*) FILTER (WHERE space_id IS NOT NULL) AS elsewhere
+FROM known
+
+-- name: count_gone
+-- Images of the listed part of the bucket that readers would see, and how many of them are not
+-- listed any more.
+SELECT count(*) AS indexed, count(*) FILTER (WHERE listed.image_id IS NULL) AS gone
+FROM {images} AS indexed
+JOIN {vectors} AS known USING (content_key)
+LEFT JOIN birdwalk.listings AS listed
+    ON listed.run_id = $1 AND listed.image_id = indexed.image_id
+WHERE indexed.bucket = $2 AND starts_with(indexed.image_id, $3)
+
+-- name: select_gone
+-- A few images that are not listed any more.
+SELECT indexed.image_id
+FROM {images} AS indexed
+JOIN {vectors} AS known USING (content_key)
+LEFT JOIN birdwalk.listings AS listed
+    ON listed.run_id = $1 AND listed.image_id = indexed.image_id
+WHERE indexed.bucket = $2 AND starts_with(indexed.image_id, $3) AND listed.image_id IS NULL
+ORDER BY indexed.image_id
+LIMIT 3
 
 -- name: select_is_listed
 -- Whether an image is in a run's listing.
-SELECT EXISTS (SELECT FROM birdwalk.objects WHERE run_id = $1 AND image_id = $2)
+SELECT EXISTS (SELECT FROM birdwalk.listings WHERE run_id = $1 AND image_id = $2)
+
+-- name: delete_old_work
+-- The work lists of earlier runs of a space, and of this one's earlier attempt at its plan.
+DELETE FROM birdwalk.work
+WHERE run_id = $1 OR run_id IN (
+    SELECT runs.run_id FROM birdwalk.runs
+    WHERE (runs.index_name, runs.model, runs.dimension, runs.preprocessing) = ($2, $3, $4, $5)
+        AND runs.verdict <> 'running'
+)
+
+-- name: delete_batches
+-- Those of this run's earlier attempt at its plan.
+DELETE FROM birdwalk.batches WHERE run_id = $1
+
+-- name: insert_work
+-- Cut what must be embedded into batches of $2 contents, in the order of their names.
+INSERT INTO birdwalk.work (run_id, batch, content_key, image_id, generation, content_type)
+SELECT
+    $1,
+    (row_number() OVER (ORDER BY image_id) - 1) / $2::integer + 1,
+    content_key,
+    image_id,
+    generation,
+    content_type
+FROM diff
+WHERE kind IN ('new', 'changed')
+
+-- name: insert_batches
+-- A row a batch, for whoever claims it.
+INSERT INTO birdwalk.batches (run_id, batch, images)
+SELECT run_id, batch, count(*) FROM birdwalk.work WHERE run_id = $1 GROUP BY run_id, batch
+
+-- name: take_over
+-- Vectors that another space has, without a call.
+INSERT INTO {vectors} (content_key, embedding)
+SELECT other.content_key, other.embedding
+FROM {other} AS other
+JOIN known ON known.content_key = other.content_key AND known.space_id = $1
+ON CONFLICT DO NOTHING
+
+-- name: update_run_taken_over
+-- Vectors that a run took over from other spaces.
+UPDATE birdwalk.runs SET taken_over = $2 WHERE run_id = $1
+
+-- name: analyze_work
+-- What the planner must know of the work lists that were just written.
+ANALYZE birdwalk.work (run_id, batch, content_key, image_id)

@@ -1,60 +1,138 @@
-"""Point an index's view at the space that a run filled and verified."""
+"""Show a sync to readers: the listing becomes the index's images, in one transaction or not at all."""
 
-from tasks.core.database.connections import Connection
-from tasks.core.database.statements import statements_of
+import logging
+
+from tasks.core.database.connections import Connection, without_nested_loops
+from tasks.core.database.statements import affected_rows, statements_of
 from tasks.core.errors import GuardStopped
 from tasks.core.runs.run import Run
-from tasks.core.runs.space import find_space
-from tasks.core.spaces.registry import read_space, space_table
-from tasks.core.spaces.view import activate, comment_view, refuse_a_taken_name
+from tasks.core.runs.space_lock import require_running
+from tasks.core.spaces.registry import Space, count_shown, find_shown_space
+from tasks.core.spaces.view import hold_index, show_space
 from tasks.core.text import count
-from tasks.core.types import Space
+from tasks.core.types import Publication
 
-registry_sql = statements_of("tasks.core.spaces.registry")
+logger = logging.getLogger(__name__)
+sql = statements_of(__name__)
 
 
-async def publish(run: Run) -> Space:
-    """Point the index's view at the run's space, in one transaction; the old space stays.
+async def publish(run: Run) -> Publication:
+    """Merge the listing into the index's images, remove what is gone, lead the view to the space.
 
     Raises:
-        GuardStopped: the run was a try-out, or its space has far fewer rows than the one that
-            readers see now; they go on seeing that one.
+        GuardStopped: the listing is older than what readers see, more is gone than the plan let
+            pass, the run is a try-out, or readers would lose images by the switch to its space.
+        SpaceBusy: the run is over.
         IndexNameTaken: the index's name belongs to a relation that birdwalk did not make.
-        DatabaseError: another view depends on the index, or the user may not create views.
+        DatabaseError: the view belongs to another role, or the user may not create views.
+        In each case readers see what they saw.
     """
+    space = run.space
     with run.timed("publish"):
-        await run.hold.take()
-        space = await find_space(run)
         async with run.database.transaction() as connection:
-            exists = await refuse_a_taken_name(connection, space.index)
-            if space.status != "active" or not exists:
-                await _refuse_a_lesser_space(connection, run, space)
-                await activate(connection, space)
-            else:
-                await comment_view(connection, space)
-        return await find_space(run)
+            await require_running(connection, run.run_id)
+            await hold_index(connection, space.index)
+            shown = await find_shown_space(connection, space.index)
+            await _require_newest(connection, run)
+            switches = shown is not None and shown.space_id != space.space_id
+            if switches:
+                _require_whole_listing(run)
+            async with without_nested_loops(connection):
+                changed = await _merge_listing(connection, run)
+                removed = await _remove_gone(connection, run, shown or space)
+                if shown is not None and switches:
+                    await _require_nothing_lost(connection, run, shown)
+                images = await count_shown(connection, space)
+            await show_space(connection, space, run.database.extension_schema)
+            await connection.execute(sql("update_run_published"), run.run_id, changed, removed)
+        if changed or removed:
+            async with run.database.connection() as connection:
+                await connection.execute(sql("vacuum_images", images=space.images), timeout=None)
+    return Publication(images, changed, removed)
 
 
-async def _refuse_a_lesser_space(connection: Connection, run: Run, space: Space) -> None:
-    """The gate checks what was listed; readers may have been shown more than that."""
-    row = await connection.fetchrow(
-        registry_sql("select_active_space"), space.index, space.space_id
-    )
-    if row is None:
-        return
-    shown = read_space(row)
-    before = await connection.fetchval(registry_sql("count_rows", table=space_table(shown)))
-    after = await connection.fetchval(registry_sql("count_rows", table=space_table(space)))
-    kept = f"The index still shows its {count(before, 'image')} in space {shown.space_id}."
+async def _require_newest(connection: Connection, run: Run) -> None:
+    """Readers must not go back in time: another run may have published while this one embedded."""
+    newer = await connection.fetchval(sql("select_newer_publication"), run.run_id)
+    if newer is not None:
+        raise GuardStopped(
+            f"Run {newer} has published a later listing of gs://{run.options.bucket}/"
+            f"{run.options.prefix} meanwhile: the index was left as it is. The vectors are kept."
+            " Run again, which asks only for what came since."
+        )
+
+
+def _require_whole_listing(run: Run) -> None:
     if run.options.limit is not None:
         raise GuardStopped(
-            f"A try-out of {count(after, 'image')} with a limit does not replace what readers see."
-            f" {kept} Try it under another index name, or run without the limit."
+            f"A try-out of {count(run.listed, 'image')} with a limit does not replace what readers"
+            " see: the index was left as it is. Try it under another index name, or run without"
+            " the limit."
         )
-    if after < (1 - run.options.max_deletions) * before:
-        share = 1 - after / before
+
+
+async def _merge_listing(connection: Connection, run: Run) -> int:
+    status = await connection.execute(
+        sql("merge_listing", **run.space.tables),
+        run.run_id,
+        run.options.bucket,
+        run.space.space_id,
+    )
+    return affected_rows(status)
+
+
+async def _remove_gone(connection: Connection, run: Run, shown: Space) -> int:
+    """Remove the images that left the bucket; raising inside the transaction takes that back."""
+    options = run.options
+    if options.limit is not None or run.plan is None:
+        # A listing that was cut short says nothing of what is not in it.
+        return 0
+    removed: int = await connection.fetchval(
+        sql("delete_gone", **shown.tables), run.run_id, options.bucket, options.prefix
+    )
+    allowed = max(run.plan.gone, options.max_deletions * run.plan.indexed)
+    if removed > allowed:
         raise GuardStopped(
-            f"The new space has {count(after, 'image')}, {share:.1%} fewer than readers see now;"
-            f" at most {run.options.max_deletions:.1%} may go. {kept} Fill the rest first (another"
-            f" prefix or bucket?), or set max_deletions={min(1.0, share + 0.001):.3f}."
+            f"{count(removed, 'image is', 'images are')} gone where the plan saw"
+            f" {run.plan.gone:,}: the index was left as it is. Run again to plan anew."
+        )
+    return removed
+
+
+async def _require_nothing_lost(connection: Connection, run: Run, shown: Space) -> None:
+    """A switch of space keeps every image that readers see and the bucket still has.
+
+    Raises:
+        GuardStopped: some of them have no vector in the new space, or it was refused more of them
+            than max_refusals allows.
+    """
+    space = run.space
+    rows = await connection.fetch(
+        sql("select_lost", images=space.images, shown=shown.vectors, vectors=space.vectors),
+        space.space_id,
+    )
+    kept = f"The index still shows space {shown.space_id} ({shown.label})."
+    lost = {row["refused"]: (row["images"], ", ".join(row["examples"])) for row in rows}
+    if False in lost:
+        images, examples = lost[False]
+        raise GuardStopped(
+            f"Space {space.space_id} ({space.label}) has no vector yet of"
+            f" {count(images, 'image')} that readers see (such as {examples}). {kept} Run again"
+            " for what is left, and for the other buckets and prefixes of the index."
+        )
+    if True in lost:
+        images, examples = lost[True]
+        seen = await count_shown(connection, shown)
+        if images > run.options.max_refusals * seen:
+            raise GuardStopped(
+                f"Space {space.space_id} ({space.label}) was refused {count(images, 'image')} of"
+                f" {seen:,} that readers see (such as {examples}); at most"
+                f" {run.options.max_refusals:.1%} may be. {kept} If that is meant, set"
+                f" max_refusals={min(1.0, images / seen + 0.001):.3f}."
+            )
+        logger.warning(
+            "%s that readers saw are not in space %d, which was refused them, such as %s.",
+            count(images, "image"),
+            space.space_id,
+            examples,
         )

@@ -12,7 +12,7 @@ from typing import Any
 from tasks.core.database.connections import Connection
 from tasks.core.database.statements import statements_of
 from tasks.core.runs.run import Run
-from tasks.core.spaces.hnsw import has_hnsw, rebuild_hnsw
+from tasks.core.spaces.hnsw import create_hnsw, drop_hnsw, has_hnsw
 from tasks.core.spaces.recall import (
     LEAST_RECALL,
     NO_INDEX,
@@ -21,14 +21,13 @@ from tasks.core.spaces.recall import (
     find_farthest,
     judge_recall,
     measure_recall,
-    sample_rows,
+    sample_vectors,
 )
-from tasks.core.spaces.registry import space_table
-from tasks.core.types import Check, Space
+from tasks.core.spaces.registry import Space
+from tasks.core.types import Check
 
-hnsw_sql = statements_of("tasks.core.spaces.hnsw")
-registry_sql = statements_of("tasks.core.spaces.registry")
 
+hnsw = statements_of("tasks.core.spaces.hnsw")
 logger = logging.getLogger(__name__)
 
 EF_SEARCH_STEPS = (100, 200, 400, 800)
@@ -70,11 +69,13 @@ async def tune_search(
         logger.warning(
             "Searches through the HNSW index of %s find %.3f of the true neighbours even at"
             " ef_search %s, so it is dropped and built anew.",
-            space.table,
+            space.vectors.name,
             recall,
             tuned.ef_search,
         )
-        await rebuild_hnsw(connection, run, space)
+        await drop_hnsw(connection, space)
+        await create_hnsw(connection, space, run.settings.index_build_memory_mb)
+        run.index_built = True
         state = await _read_state(connection, space)
         tuned, recall = await _measure(connection, space, run.run_id, state)
     return tuned, recall, judge_recall(tuned, recall)
@@ -83,7 +84,7 @@ async def tune_search(
 async def _read_state(connection: Connection, space: Space) -> Any:
     """Read before anything is measured: what is written meanwhile then counts as written since."""
     return await connection.fetchrow(
-        hnsw_sql("select_measurement"), space.space_id, str(space_table(space))
+        hnsw("select_measurement"), space.space_id, str(space.vectors)
     )
 
 
@@ -92,7 +93,7 @@ async def _measure(
 ) -> tuple[Space, float]:
     """Raise ef_search until recall is good; return and record where that ended."""
     built = state["measured_index"] != state["index"]
-    sample = await sample_rows(
+    sample = await sample_vectors(
         connection, space, seed, SAMPLED_AFTER_BUILD if built else SAMPLED_ROWS
     )
     farthest = await find_farthest(connection, space, sample)
@@ -104,7 +105,7 @@ async def _measure(
         if recall >= GOOD_RECALL:
             break
     await connection.execute(
-        registry_sql("update_space_measured"),
+        hnsw("update_measurement"),
         space.space_id,
         recall,
         tuned.ef_search,

@@ -1,71 +1,58 @@
-"""The gate: prove that the space's table equals the listing, and that searching it works."""
+"""The gate: prove what readers would see, which is the listing with the space's vectors."""
 
 import random
-from typing import Any
 
 import numpy as np
 
-from tasks.core.csv_parts import read_part
+from tasks.core.csv_parts import batch_of, parts_in, read_part
 from tasks.core.database.connections import Connection, without_nested_loops
 from tasks.core.database.statements import statements_of
 from tasks.core.errors import GateFailed
 from tasks.core.publishing.tune_search import tune_search
 from tasks.core.runs.run import Run
-from tasks.core.runs.space import count_stored, find_space
-from tasks.core.spaces.nearest import nearest, nearest_exact, nearest_to_image
-from tasks.core.spaces.recall import SAME_PLACE, SAMPLED_ROWS, sample_rows
-from tasks.core.spaces.registry import space_table
+from tasks.core.spaces.nearest import find_vector, nearest, nearest_exact, widen_search
+from tasks.core.spaces.recall import SAME_PLACE, SAMPLED_ROWS, sample_vectors
 from tasks.core.text import count
-from tasks.core.types import Check, Neighbour, Space, Vector, Verdict
+from tasks.core.types import Check, Neighbour, Vector, Verdict
 
 sql = statements_of(__name__)
-drift_sql = statements_of("tasks.core.spaces.drift")
-nearest_sql = statements_of("tasks.core.spaces.nearest")
-registry_sql = statements_of("tasks.core.spaces.registry")
 
 SAMPLED_PARTS = 5
 
 
 async def verify(run: Run) -> Verdict:
-    """Check the run's space and ask the seed's question of it.
+    """Check what would be shown, and ask the blog's question of it; nothing is shown yet.
 
     Returns:
-        The verdict, whether the checks held or not; `refuse_failed` turns it into an error.
+        The verdict, whether the checks held or not; `check_verdict` turns it into an error.
 
     Raises:
-        UnknownImage: the image to ask with is not in the index.
+        UnknownImage: the image to ask with would not be in the index.
     """
     with run.timed("verify"):
-        space = await find_space(run)
         async with run.database.connection() as connection:
-            space, recall, recall_check = await tune_search(connection, run, space)
-            sample = await sample_rows(connection, space, run.run_id)
+            run.made_space, recall, recall_check = await tune_search(connection, run, run.space)
+            sample = await sample_vectors(connection, run.space, run.run_id)
+            images, complete = await _check_completeness(connection, run)
             checks = (
-                *await _check_completeness(connection, run, space),
-                await _check_vectors(connection, run, space),
-                await _check_bytes(connection, run, space),
-                await _check_self_neighbours(connection, space, sample),
+                complete,
+                await _check_vectors(connection, run),
+                await _check_csv(connection, run),
+                await _check_self_neighbours(connection, run, sample),
                 recall_check,
             )
             query = run.options.query or await connection.fetchval(
-                sql("select_first_image", table=space_table(space)),
-                run.run_id,
-                run.options.bucket,
+                sql("select_first_image", vectors=run.space.vectors), run.run_id
             )
-            neighbours = await _ask(connection, run, space, query)
-            rows = await connection.fetchval(registry_sql("count_rows", table=space_table(space)))
-            passed = all(check.passed for check in checks)
-            await connection.execute(
-                registry_sql("update_space_verified"), space.space_id, rows, recall, passed
-            )
-    return Verdict(checks, query or "", tuple(neighbours), rows, recall)
+            neighbours = await _ask(connection, run, query) if query is not None else ()
+    return Verdict(checks, query or "", neighbours, images, recall)
 
 
-def refuse_failed(verdict: Verdict) -> None:
-    """Let a verdict pass, or stop the run.
+def check_verdict(verdict: Verdict) -> None:
+    """Let a verdict pass whose checks all held.
 
     Raises:
-        GateFailed: a check did not hold; the message names it and shows rows.
+        GateFailed: a check did not hold; the message names it and shows images.
     """
     if not verdict.failed:
         return
@@ -75,99 +62,117 @@ def refuse_failed(verdict: Verdict) -> None:
         for check in verdict.failed
     )
     raise GateFailed(
-        f"The index was not published, or is left as it was: {found}. The rows written stay; run"
-        " again to finish the work, or look at the gate table of this run."
+        f"The index is left as it was: {found}. The vectors written stay; run again to finish the"
+        " work, or look at the gate table of this run."
     )
 
 
-async def _ask(
-    connection: Connection, run: Run, space: Space, query: str | None
-) -> list[Neighbour]:
-    if query is None:
-        return []
-    return await nearest_to_image(connection, run, space, query, run.options.neighbours)
+async def _ask(connection: Connection, run: Run, query: str) -> tuple[Neighbour, ...]:
+    """Return the images nearest to one of the run's bucket, itself left out.
+
+    An index may hold several buckets: an image of the same name in another one is a neighbour.
+    """
+    options, space = run.options, run.space
+    stored = await connection.fetchval(
+        sql("select_listed_vector", vectors=space.vectors), run.run_id, query
+    )
+    if stored is None:
+        vector = await find_vector(connection, space, options.bucket, query)
+    else:
+        vector = stored.to_numpy()
+    async with connection.transaction():
+        await widen_search(connection, space, options.neighbours + 1)
+        rows = await connection.fetch(
+            sql("nearest_listed", **space.tables),
+            vector,
+            run.run_id,
+            options.bucket,
+            options.prefix,
+            options.neighbours + 1,
+            options.limit is not None,
+        )
+    found = [Neighbour(*row) for row in rows]
+    itself = (options.bucket, query)
+    return tuple(one for one in found if (one.bucket, one.image_id) != itself)[: options.neighbours]
 
 
-async def _check_completeness(
-    connection: Connection, run: Run, space: Space
-) -> tuple[Check, Check, Check]:
-    table, options = space_table(space), run.options
-    listed = (run.run_id, options.bucket, space.space_id)
-    missing: list[Any] = []
+async def _check_completeness(connection: Connection, run: Run) -> tuple[int, Check]:
+    """Return how many of the listed images would be shown, and whether they are all."""
+    vectors, scope = run.space.vectors, (run.run_id, run.space.space_id)
     async with connection.transaction(), without_nested_loops(connection):
         # One pass counts; what is not as it should be is looked for where there is some.
-        counts = await connection.fetchrow(sql("count_scope", table=table), *listed)
-        if counts["missing"]:
-            missing = await connection.fetch(sql("select_missing", table=table), *listed)
-    extra: list[Any] = []
-    if options.limit is None and counts["rows"] != await count_stored(connection, run):
-        # A listing that was cut short says nothing of what is not in it.
-        scope = (run.run_id, options.bucket, options.prefix)
-        extra = await connection.fetch(drift_sql("select_extra", table=table), *scope)
-    expected = count(counts["expected"], "image")
-    found = f"{count(counts['rows'], 'row')} for {expected} listed and not refused"
-    if counts["left_over"]:
-        found += f"; {count(counts['left_over'], 'is', 'are')} left for the next run"
-    return (
-        Check("counts are equal", counts["rows"] == counts["expected"], found),
-        _none_found("every listed image has a vector", missing, "listed without one"),
-        _none_found("every vector's image is listed", extra, "not in the bucket any more"),
+        counts = await connection.fetchrow(sql("count_listed", vectors=vectors), *scope)
+        missing = (
+            await connection.fetch(sql("select_missing", vectors=vectors), *scope)
+            if counts["missing"]
+            else []
+        )
+    expected = counts["listed"] - counts["refused"] - counts["leftover"]
+    found = f"{count(counts['shown'], 'vector')} for {count(expected, 'image')} listed"
+    if counts["refused"]:
+        found += f"; {count(counts['refused'], 'is', 'are')} refused"
+    if counts["leftover"]:
+        found += f"; {count(counts['leftover'], 'is', 'are')} left for the next run"
+    examples = tuple(row["image_id"] for row in missing)
+    return counts["shown"], Check(
+        "every listed image has a vector", not counts["missing"], found, examples
     )
 
 
-async def _check_vectors(connection: Connection, run: Run, space: Space) -> Check:
-    scope = (run.options.bucket, space.dimension)
-    table = space_table(space)
-    if space.status == "active":
-        bad = await connection.fetch(sql("select_bad_new_vectors", table=table), *scope, run.run_id)
-    else:
-        # What readers do not see yet is read whole once; later rows as they come.
-        bad = await connection.fetch(sql("select_bad_vectors", table=table), *scope)
-    return _none_found(
-        f"vectors are finite, of norm 1 and of {space.dimension} dimensions", bad, "wrong"
+async def _check_vectors(connection: Connection, run: Run) -> Check:
+    space = run.space
+    # What readers do not see yet is read whole; later vectors as they come.
+    statement = "select_bad_new_vectors" if space.published_at else "select_bad_vectors"
+    bad = await connection.fetch(
+        sql(statement, vectors=space.vectors), run.run_id, space.dimension
+    )
+    return Check(
+        f"vectors are finite, of norm 1 and of {space.dimension} dimensions",
+        not bad,
+        f"{bad[0]['total']:,} wrong" if bad else "all are",
+        tuple(row["image_id"] for row in bad),
     )
 
 
-def _none_found(claim: str, rows: list[Any], what: str) -> Check:
-    examples = tuple(row["image_id"] for row in rows)
-    return Check(claim, not rows, f"{rows[0]['total']:,} {what}" if rows else "all are", examples)
-
-
-async def _check_bytes(connection: Connection, run: Run, space: Space) -> Check:
-    """Compare the table's vectors with the CSV's, for rows drawn over all parts."""
+async def _check_csv(connection: Connection, run: Run) -> Check:
+    """Compare the space's vectors with the CSV's, for rows drawn over all parts."""
     claim = "the table holds the CSV's very numbers"
-    parts = sorted(run.part(0).parent.glob("part-*.csv"))
+    parts = parts_in(run.parts)
     if not parts:
         return Check(claim, passed=True, found="nothing was embedded in this run")
     draw = random.Random(run.run_id)  # noqa: S311 - a repeatable sample, not a secret
-    written: list[tuple[str, Vector]] = []
+    compared, different = 0, []
     for part in draw.sample(parts, min(len(parts), SAMPLED_PARTS)):
-        rows = list(read_part(part, space.dimension).items())
-        written += draw.sample(rows, min(len(rows), SAMPLED_ROWS))
-    different = []
-    for image_id, vector in written:
-        stored = await connection.fetchval(
-            nearest_sql("select_vector", table=space_table(space)), run.options.bucket, image_id
+        written = read_part(part, run.space.dimension)
+        names = draw.sample(sorted(written), min(len(written), SAMPLED_ROWS))
+        stored = await connection.fetch(
+            sql("select_asked_vectors", vectors=run.space.vectors),
+            run.run_id,
+            batch_of(part),
+            names,
         )
-        # A row that is missing is another check's to report.
-        if stored is not None and not np.array_equal(stored.to_numpy(), vector):
-            different.append(image_id)
-    found = f"{len(written) - len(different)} of {len(written)} compared are equal"
+        compared += len(stored)
+        different += [
+            row["image_id"]
+            for row in stored
+            if not np.array_equal(row["embedding"].to_numpy(), written[row["image_id"]])
+        ]
+    found = f"{compared - len(different)} of {compared} compared are equal"
     return Check(claim, not different, found, tuple(different[:5]))
 
 
 async def _check_self_neighbours(
-    connection: Connection, space: Space, sample: list[tuple[str, Vector]]
+    connection: Connection, run: Run, sample: list[tuple[str, Vector]]
 ) -> Check:
     lost = []
-    for image_id, vector in sample:
-        # Another copy of the same picture may come first, at the same distance. That an
-        # approximate index misses one row in many is for its recall to say.
+    for content_key, vector in sample:
+        # Another content may lie at the same place. That an approximate index misses one row in
+        # many is for its recall to say.
         for search in (nearest, nearest_exact):
-            found = await search(connection, space, vector, 1)
+            found = await search(connection, run.space, vector, 1)
             if found and found[0].distance <= SAME_PLACE:
                 break
         else:
-            lost.append(image_id)
+            lost.append(content_key)
     found_text = f"{len(sample) - len(lost)} of {len(sample)} sampled are"
     return Check("images are their own nearest", not lost, found_text, tuple(lost[:5]))

@@ -1,72 +1,110 @@
--- name: select_first_image
--- The first image of the listed part of the bucket that has a vector.
-SELECT stored.image_id
-FROM {table} AS stored
-JOIN birdwalk.objects ON objects.run_id = $1 AND objects.image_id = stored.image_id
-WHERE stored.bucket = $2
-ORDER BY stored.image_id
-LIMIT 1
-
--- name: count_scope
--- Rows of the listed images; the images expected to have one: listed and not refused, nor left for
--- the next run without an older one; how many have none, or one of another version, and are not
--- left; and all that are left.
+-- name: count_listed
+-- The listed images by what readers would see of them: those with a vector, those that were refused,
+-- those that are left for the next run; and those with none of that, which must not be.
 SELECT
-    count(stored.image_id) AS rows,
+    count(*) AS listed,
+    count(vectors.content_key) AS shown,
     count(*) FILTER (
-        WHERE refusals.image_id IS NULL
-            AND (left_over.image_id IS NULL OR stored.image_id IS NOT NULL)
-    ) AS expected,
+        WHERE vectors.content_key IS NULL AND refusals.content_key IS NOT NULL
+    ) AS refused,
     count(*) FILTER (
-        WHERE refusals.image_id IS NULL AND left_over.image_id IS NULL
-            AND stored.generation IS DISTINCT FROM objects.generation
-    ) AS missing,
-    count(left_over.image_id) AS left_over
-FROM birdwalk.objects
-LEFT JOIN {table} AS stored
-    ON stored.bucket = $2 AND stored.image_id = objects.image_id
+        WHERE vectors.content_key IS NULL AND refusals.content_key IS NULL
+            AND leftover.content_key IS NOT NULL
+    ) AS leftover,
+    count(*) FILTER (
+        WHERE vectors.content_key IS NULL AND refusals.content_key IS NULL
+            AND leftover.content_key IS NULL
+    ) AS missing
+FROM birdwalk.listings AS listed
+LEFT JOIN {vectors} AS vectors USING (content_key)
 LEFT JOIN birdwalk.refusals
-    ON refusals.space_id = $3 AND refusals.bucket = $2
-    AND refusals.image_id = objects.image_id AND refusals.generation = objects.generation
-LEFT JOIN birdwalk.pending AS left_over
-    ON left_over.run_id = $1 AND left_over.image_id = objects.image_id
-    AND left_over.error IS NOT NULL
-WHERE objects.run_id = $1
+    ON refusals.space_id = $2 AND refusals.content_key = listed.content_key
+LEFT JOIN birdwalk.work AS leftover
+    ON leftover.run_id = $1 AND leftover.content_key = listed.content_key
+    AND leftover.error IS NOT NULL
+WHERE listed.run_id = $1
 
 -- name: select_missing
--- Images of the listing, not refused and not left for the next run, whose version has no vector.
-SELECT objects.image_id, count(*) OVER () AS total
-FROM birdwalk.objects
-LEFT JOIN {table} AS stored
-    ON stored.bucket = $2 AND stored.image_id = objects.image_id
-    AND stored.generation = objects.generation
+-- A few listed images that have no vector, and no reason for it.
+SELECT listed.image_id
+FROM birdwalk.listings AS listed
+LEFT JOIN {vectors} AS vectors USING (content_key)
 LEFT JOIN birdwalk.refusals
-    ON refusals.space_id = $3 AND refusals.bucket = $2
-    AND refusals.image_id = objects.image_id AND refusals.generation = objects.generation
-LEFT JOIN birdwalk.pending AS left_over
-    ON left_over.run_id = $1 AND left_over.image_id = objects.image_id
-    AND left_over.error IS NOT NULL
-WHERE objects.run_id = $1
-    AND stored.image_id IS NULL AND refusals.image_id IS NULL AND left_over.image_id IS NULL
-ORDER BY objects.image_id
-LIMIT 5
-
--- name: select_bad_new_vectors
--- The same, of the rows that this run was to write.
-SELECT stored.image_id, count(*) OVER () AS total
-FROM birdwalk.pending
-JOIN {table} AS stored
-    ON stored.bucket = $1 AND stored.image_id = pending.image_id
-WHERE pending.run_id = $3
-    AND (abs(vector_norm(stored.embedding) - 1) > 0.001 OR vector_dims(stored.embedding) <> $2)
-ORDER BY stored.image_id
+    ON refusals.space_id = $2 AND refusals.content_key = listed.content_key
+LEFT JOIN birdwalk.work AS leftover
+    ON leftover.run_id = $1 AND leftover.content_key = listed.content_key
+    AND leftover.error IS NOT NULL
+WHERE listed.run_id = $1
+    AND vectors.content_key IS NULL AND refusals.content_key IS NULL
+    AND leftover.content_key IS NULL
+ORDER BY listed.image_id
 LIMIT 5
 
 -- name: select_bad_vectors
--- Rows of a bucket whose vector is not of norm 1 or not of the space's dimension.
-SELECT stored.image_id, count(*) OVER () AS total
-FROM {table} AS stored
-WHERE stored.bucket = $1
-    AND (abs(vector_norm(stored.embedding) - 1) > 0.001 OR vector_dims(stored.embedding) <> $2)
-ORDER BY stored.image_id
+-- Listed images whose vector is not of norm 1 or not of the space's dimension.
+SELECT listed.image_id, count(*) OVER () AS total
+FROM birdwalk.listings AS listed
+JOIN {vectors} AS vectors USING (content_key)
+WHERE listed.run_id = $1
+    AND (abs(vector_norm(vectors.embedding) - 1) > 0.001 OR vector_dims(vectors.embedding) <> $2)
+ORDER BY listed.image_id
 LIMIT 5
+
+-- name: select_bad_new_vectors
+-- The same, of the contents that this run asked for.
+SELECT work.image_id, count(*) OVER () AS total
+FROM birdwalk.work
+JOIN {vectors} AS vectors USING (content_key)
+WHERE work.run_id = $1
+    AND (abs(vector_norm(vectors.embedding) - 1) > 0.001 OR vector_dims(vectors.embedding) <> $2)
+ORDER BY work.image_id
+LIMIT 5
+
+-- name: select_asked_vectors
+-- The vectors of contents of a batch, by the names that they were asked by.
+SELECT work.image_id, vectors.embedding
+FROM birdwalk.work
+JOIN {vectors} AS vectors USING (content_key)
+WHERE work.run_id = $1 AND work.batch = $2 AND work.image_id = ANY ($3::text[])
+    AND NOT work.gone AND work.error IS NULL
+
+-- name: select_first_image
+-- The first listed image that has a vector.
+SELECT listed.image_id
+FROM birdwalk.listings AS listed
+JOIN {vectors} AS vectors USING (content_key)
+WHERE listed.run_id = $1
+ORDER BY listed.image_id
+LIMIT 1
+
+-- name: select_listed_vector
+-- The vector of a listed image.
+SELECT vectors.embedding
+FROM birdwalk.listings AS listed
+JOIN {vectors} AS vectors USING (content_key)
+WHERE listed.run_id = $1 AND listed.image_id = $2
+
+-- name: nearest_listed
+-- The nearest images as they would be shown: of the listing, and of what the index has beside the
+-- listed part of the bucket ($3 with the prefix $4; with a limit, $6, beside the listed names).
+SELECT shown.bucket, shown.image_id, vectors.embedding <-> $1 AS distance
+FROM {vectors} AS vectors
+CROSS JOIN LATERAL (
+    SELECT $3::text AS bucket, listed.image_id
+    FROM birdwalk.listings AS listed
+    WHERE listed.run_id = $2 AND listed.content_key = vectors.content_key
+    UNION ALL
+    SELECT images.bucket, images.image_id
+    FROM {images} AS images
+    WHERE images.content_key = vectors.content_key
+        AND (
+            images.bucket <> $3
+            OR NOT starts_with(images.image_id, $4)
+            OR ($6 AND NOT EXISTS (
+                SELECT FROM birdwalk.listings AS listed
+                WHERE listed.run_id = $2 AND listed.image_id = images.image_id
+            ))
+        )
+) AS shown
+ORDER BY vectors.embedding <-> $1
+LIMIT $5

@@ -1,11 +1,11 @@
 """What was refused, and what is left for the next run, as pages."""
 
-from tasks.core.embedding.outcomes import PendingGroup, RefusalGroup
+from tasks.core.embedding.outcomes import LeftoverGroup, RefusalGroup
 from tasks.core.reports.markdown import codes, prose
 from tasks.core.text import count
 
 
-def pending_markdown(groups: tuple[PendingGroup, ...]) -> str:
+def leftovers_markdown(groups: tuple[LeftoverGroup, ...]) -> str:
     """Return what is left as markdown, a paragraph a reason: a reason is a sentence or three."""
     pages = [
         f"## {count(group.images, 'image')}\n\n"

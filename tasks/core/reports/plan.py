@@ -6,12 +6,12 @@ from tasks.core.text import count, dollars
 from tasks.core.types import Change, SyncPlan
 
 MEANING = {
-    "new": "embedded: one call each",
-    "changed": "embedded again: one call each; the old vector serves until then",
-    "duplicate": "moved or copied: the vector is known, no call",
-    "touched": "written again with the same content: no call",
+    "new": "embedded",
+    "changed": "embedded again; the old vector serves until the new one is published",
+    "moved or copied": "shown with the vector of their content",
+    "rewritten": "written again with the same content: the vector stays",
     "refused before": "not asked again (retry_refused asks)",
-    "gone": "removed, after the new ones are in",
+    "gone": "removed, when the new ones are published",
 }
 
 
@@ -19,7 +19,8 @@ def plan_markdown(plan: SyncPlan, options: SyncOptions) -> str:
     """Return the plan as a markdown document."""
     where = code(f"gs://{options.bucket}/{options.prefix}")
     changes = "\n".join(
-        f"| {change.kind} | {change.images:,} | {MEANING[change.kind]} |" for change in plan.changes
+        f"| {change.kind} | {change.images:,} | {change.calls:,} | {MEANING[change.kind]} |"
+        for change in plan.changes
     )
     # Below the table: Prefect's older interface breaks no line in one.
     examples = "".join(
@@ -32,18 +33,22 @@ def plan_markdown(plan: SyncPlan, options: SyncOptions) -> str:
         f" {'' if guard.held else f'{guard.found} {code(guard.parameter)} allows it.'} |"
         for guard in plan.guards
     )
-    loaded = "still to be loaded, without a call" if options.plan_only else "recovered"
-    recovered = (
-        f"{count(plan.recovered, 'vector')} that a dead run had paid for: {loaded}.\n\n"
-        if plan.recovered
-        else ""
+    verb = "would be" if options.plan_only else "were"
+    free = "".join(
+        f"{count(vectors, 'vector')} {source}: {verb} taken, without a call.\n\n"
+        for vectors, source in (
+            (plan.recovered, "that a dead run had paid for"),
+            (plan.taken_over, "that another index has"),
+        )
+        if vectors
     )
     cost = f"{count(plan.calls, 'call')}, {dollars(plan.price)}, {_duration(plan.seconds_at_quota)}"
     return (
         f"# {where} into {code(options.index)}\n\n**{cost}** at"
-        f" {count(options.requests_per_minute, 'request')} a minute{_batches(plan)}.\n\n{recovered}"
-        f"| images | how many | what becomes of them |\n| --- | --- | --- |\n"
-        f"| listed | {plan.listed:,} | |\n| unchanged | {plan.unchanged:,} | nothing |\n"
+        f" {count(options.requests_per_minute, 'request')} a minute{_batches(plan)}.\n\n{free}"
+        f"| images | how many | calls | what becomes of them |\n| --- | --- | --- | --- |\n"
+        f"| listed | {plan.listed:,} | {plan.calls:,} | |\n"
+        f"| unchanged | {plan.unchanged:,} | 0 | nothing |\n"
         f"{changes}\n\n{examples}\n"
         f"| guard | holds | otherwise |\n| --- | --- | --- |\n{guards}\n"
     )

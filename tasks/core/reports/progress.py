@@ -17,16 +17,18 @@ def progress_sentence(run: Run) -> str:
     left = progress.total - progress.done
     if progress.total == 0:
         return "Nothing has to be embedded."
-    progress.pace.note(time.monotonic(), progress.answers)
+    answers = progress.answers + progress.others.answers
+    deferrals = progress.deferrals + progress.others.deferrals
+    progress.pace.note(time.monotonic(), answers)
     pace = progress.pace.per_second
     # Embedding ends before the run does.
     if left == 0 and (span := run.spans.get("embed_batches")):
-        pace = progress.answers / max(span[1] - span[0], 1e-9)
+        pace = answers / max(span[1] - span[0], 1e-9)
     quota = 60 * pace / run.options.requests_per_minute
     return (
         f"{progress.done:,} of {count(progress.total, 'image')}, {left:,} left;"
-        f" {pace:,.1f} images/s, {quota:.0%} of the quota; {count(progress.deferrals, '429')};"
-        f" {dollars(progress.answers * run.model.price)} so far; {_time_left(left, pace)}"
+        f" {pace:,.1f} images/s, {quota:.0%} of the quota; {count(deferrals, '429')};"
+        f" {dollars(answers * run.model.price)} so far; {_time_left(left, pace)}"
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tasks.core.reports.markdown import code
 from tasks.core.spaces.drift import SpaceReport
-from tasks.core.types import Space
+from tasks.core.spaces.registry import Space
 
 COLUMNS = ("space", "status", "rows", "missing", "outdated", "gone", "not compared", "published")
 

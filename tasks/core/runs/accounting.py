@@ -1,111 +1,133 @@
-"""The ledger: what every batch of every run has sent, so that prices add up to the bill.
+"""What every batch of every run has sent, so that prices add up to the bill.
 
-A batch is counted when it is durable, in the transaction that writes its vectors; and where its run
-ends without it, then. What a killed run had got is counted by its CSV parts; a shard, whose disk
-may be another machine's, counts every few seconds. So only calls that were under way at a kill are
-missing, and the last seconds of a killed shard of another machine.
+A batch is counted every two seconds while it lasts, and when it is durable, in the transaction that
+writes its vectors. A killed process has counted all but its last seconds, and the next run on its
+disk counts those by the CSV parts: only calls that were under way at the kill are missing.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any, Self
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
-from tasks.core.csv_parts import read_part
 from tasks.core.database.connections import Connection
 from tasks.core.database.statements import statements_of
+from tasks.core.errors import DatabaseError
 from tasks.core.models import MODELS
+from tasks.core.runs.run import Run
+from tasks.core.types import Counts
 
-batches_sql = statements_of("tasks.core.runs.batches")
-runs_sql = statements_of("tasks.core.runs.runs")
+batches = statements_of("tasks.core.runs.batches")
+runs = statements_of("tasks.core.runs.runs")
+logger = logging.getLogger(__name__)
 
+SECONDS_BETWEEN_COUNTS = 2.0
+"""What a killed process loses of the account at most, where nobody finds its CSV parts."""
 
-@dataclass(slots=True)
-class Tally:
-    """What a batch has counted; what was sent counts over all attempts of the batch."""
-
-    calls: int = 0
-    answers: int = 0
-    retries: int = 0
-    deferrals: int = 0
-    refused: int = 0
-    gone: int = 0
-    pending: int = 0
-
-    @classmethod
-    def of_rows(cls, rows: int) -> Self:
-        """Return the tally of a batch of whose earlier attempts only rows of its part are left."""
-        return cls(calls=rows, answers=rows)
-
-    def begin_again(self) -> Self:
-        """Forget what another attempt will find out anew."""
-        self.refused = self.gone = self.pending = 0
-        return self
+SECONDS_TO_COUNT = 5.0
 
 
-async def count_unfinished(
-    connection: Connection, run_id: int, model: str, tallies: Mapping[int, Tally]
-) -> None:
-    """Count what batches had sent that will never be durable, in a run that is over or ends.
-
-    Those that are durable are left as they are. The run's totals are summed up anew.
-    """
-    await count_sent(connection, run_id, tallies)
-    price = str(MODELS[model].price) if model in MODELS else None
-    await connection.execute(runs_sql("update_run_totals"), run_id, price)
-
-
-async def count_sent(connection: Connection, run_id: int, tallies: Mapping[int, Tally]) -> None:
+async def count_sent(connection: Connection, run_id: int, counts: Mapping[int, Counts]) -> None:
     """Count what batches have sent so far that are not durable yet."""
     await connection.executemany(
-        batches_sql("insert_tally"),
+        batches("update_sent"),
         [
             (
                 run_id,
                 batch,
-                tally.refused,
-                tally.gone,
-                tally.pending,
-                tally.calls,
-                tally.answers,
-                tally.retries,
-                tally.deferrals,
+                sent.recovered,
+                sent.refused,
+                sent.gone,
+                sent.leftover,
+                sent.calls,
+                sent.answers,
+                sent.retries,
+                sent.deferrals,
             )
-            for batch, tally in tallies.items()
+            for batch, sent in counts.items()
         ],
     )
 
 
-async def read_sent(connection: Connection, run_id: int) -> dict[int, Tally]:
-    """Return what was counted of batches that are not durable."""
-    rows = await connection.fetch(batches_sql("select_unfinished_tallies"), run_id)
-    names = [field.name for field in fields(Tally)]
-    return {row["batch"]: Tally(**{name: row[name] for name in names}) for row in rows}
+async def finish_batch(
+    connection: Connection, run_id: int, batch: int, counts: Counts
+) -> bool:
+    """Note that a batch is durable, in the transaction that makes it so.
 
-
-async def bury_dead_runs(connection: Connection, index: str, run_id: int) -> None:
-    """Close the earlier runs of an index that never ended, with what their batches add up to."""
-    for row in await connection.fetch(runs_sql("bury_dead_runs"), index, run_id):
-        await count_unfinished(connection, row["run_id"], row["model"], {})
-
-
-def parts_in(directory: Path) -> list[Path]:
-    """Return the parts of a run's directory of parts, in the order of their batches."""
-    return sorted(directory.glob("part-*.csv"))
-
-
-def batch_of(part: Path) -> int:
-    """Return the number of a part's batch."""
-    return int(part.stem.removeprefix("part-"))
-
-
-async def count_part(connection: Connection, dead_run: Any, part: Path) -> None:
-    """Count for a dead run what it paid for and never counted, whoever may use it now.
-
-    A part that may still be written is the caller's to hold: it is counted once.
+    Returns:
+        False where it was already: the caller writes nothing.
     """
-    run_id, batch = dead_run["run_id"], batch_of(part)
-    durable = await connection.fetch(batches_sql("select_finished_batches"), run_id)
-    if batch not in {row["batch"] for row in durable}:
-        tally = Tally.of_rows(len(read_part(part, dead_run["dimension"])))
-        await count_unfinished(connection, run_id, dead_run["model"], {batch: tally})
+    first = await connection.fetchval(
+        batches("finish_batch"),
+        run_id,
+        batch,
+        counts.embedded,
+        counts.recovered,
+        counts.refused,
+        counts.gone,
+        counts.leftover,
+        counts.calls,
+        counts.answers,
+        counts.retries,
+        counts.deferrals,
+    )
+    return first is not None
+
+
+async def sum_up(connection: Connection, run_id: int, model: str) -> None:
+    """Set a run's totals and its price to what its batches add up to."""
+    price = str(MODELS[model].price) if model in MODELS else None
+    await connection.execute(runs("update_run_totals"), run_id, price)
+
+
+async def read_totals(connection: Connection, run_id: int, without: tuple[int, ...] = ()) -> Counts:
+    """Return what a run's batches add up to, but for some of them, as far as they were counted."""
+    return Counts.of_row(await connection.fetchrow(batches("select_run_totals"), run_id, without))
+
+
+async def read_sent(connection: Connection, run_id: int, batch: int) -> Counts:
+    """Return what was counted of a batch that is not durable."""
+    row = await connection.fetchrow(batches("select_sent"), run_id, batch)
+    return Counts() if row is None else Counts.of_row(row)
+
+
+async def count_open_batches(connection: Connection, run_id: int, without: tuple[int, ...]) -> int:
+    """Return how many batches of a run are not durable, but for some of them."""
+    return int(await connection.fetchval(batches("count_open_batches"), run_id, without))
+
+
+@asynccontextmanager
+async def counted(run: Run) -> AsyncIterator[None]:
+    """Count every two seconds, and at the end of the block, what this process has sent.
+
+    Each time the process also looks how many work for the run, and paces its calls to its share.
+    """
+    counting = asyncio.create_task(_count_again_and_again(run))
+    try:
+        yield
+    finally:
+        counting.cancel()
+        with suppress(asyncio.CancelledError):
+            await counting
+        await _count(run)
+
+
+async def _count_again_and_again(run: Run) -> None:
+    while True:
+        await asyncio.sleep(SECONDS_BETWEEN_COUNTS)
+        run.limiter.share(run.lock.workers)
+        await _count(run)
+
+
+async def _count(run: Run) -> None:
+    if not run.counts and run.lock.workers == 1:
+        return
+    sent = {batch: replace(counts) for batch, counts in run.counts.items()}
+    try:
+        async with asyncio.timeout(SECONDS_TO_COUNT), run.database.transaction() as connection:
+            await count_sent(connection, run.run_id, sent)
+            run.progress.others = await read_totals(connection, run.run_id, tuple(sent))
+    except (DatabaseError, TimeoutError) as error:
+        # Postgres may be away; the next count has it all.
+        logger.debug("What run %d has sent was not counted: %s", run.run_id, error)

@@ -1,77 +1,95 @@
--- name: count_pending
--- Images that a run leaves for the next one.
-SELECT count(*) FROM birdwalk.pending WHERE run_id = $1 AND error IS NOT NULL
+-- name: claim_batch
+-- The first batch of a run that is not durable and that no process has, now held by this session:
+-- the ordered subquery is read row by row until a lock is had.
+SELECT open.batch
+FROM (
+    SELECT batches.batch
+    FROM birdwalk.batches
+    WHERE batches.run_id = $1 AND NOT batches.durable AND batches.batch <> ALL ($2::integer[])
+    ORDER BY batches.batch
+) AS open
+WHERE pg_try_advisory_lock(hashtextextended('birdwalk batch ' || $1::bigint || ' ' || open.batch, 0))
+LIMIT 1
 
--- name: insert_tally
--- What a batch has sent that is not durable: its run ended, or its shard is still at it. Counts only
--- grow, so that what its CSV part shows and what was counted before add nothing to each other.
-INSERT INTO birdwalk.batches
-    (run_id, batch, images, embedded, recovered, refused, gone, pending,
-     calls, answers, retries, deferrals, durable)
-VALUES ($1, $2, 0, 0, 0, $3, $4, $5, $6, $7, $8, $9, false)
-ON CONFLICT (run_id, batch) DO UPDATE SET
-    refused = greatest(batches.refused, excluded.refused),
-    gone = greatest(batches.gone, excluded.gone),
-    pending = greatest(batches.pending, excluded.pending),
-    calls = greatest(batches.calls, excluded.calls),
-    answers = greatest(batches.answers, excluded.answers),
-    retries = greatest(batches.retries, excluded.retries),
-    deferrals = greatest(batches.deferrals, excluded.deferrals)
-WHERE NOT batches.durable
+-- name: hold_batch
+-- Hold a batch again, where the session that held it was lost.
+SELECT pg_try_advisory_lock(hashtextextended('birdwalk batch ' || $1::bigint || ' ' || $2::integer, 0))
 
--- name: select_batch
--- The images of one batch: whether an earlier attempt of it was refused them, or found them gone.
-SELECT
-    pending.image_id,
-    pending.generation,
-    pending.content_type,
-    pending.content_hash,
-    pending.kind,
-    refusals.image_id IS NOT NULL AS refused,
-    objects.image_id IS NULL AS gone
-FROM birdwalk.pending
-JOIN birdwalk.runs ON runs.run_id = pending.run_id
-LEFT JOIN birdwalk.objects
-    ON objects.run_id = pending.run_id AND objects.image_id = pending.image_id
-LEFT JOIN birdwalk.refusals
-    ON refusals.space_id = $3 AND refusals.bucket = $4
-    AND refusals.image_id = pending.image_id AND refusals.generation = pending.generation
-    AND refusals.refused_at >= runs.started_at
-WHERE pending.run_id = $1 AND pending.batch = $2
-ORDER BY pending.image_id
+-- name: release_batch
+-- Let others have a batch; whoever claims it finds it durable, or does it.
+SELECT pg_advisory_unlock(hashtextextended('birdwalk batch ' || $1::bigint || ' ' || $2::integer, 0))
 
--- name: select_batch_vectors
--- The vectors that a batch of a run has written.
-SELECT stored.image_id, stored.embedding
-FROM birdwalk.pending
-JOIN {table} AS stored
-    ON stored.bucket = $3 AND stored.image_id = pending.image_id
-    AND stored.generation = pending.generation
-WHERE pending.run_id = $1 AND pending.batch = $2
-ORDER BY stored.image_id
+-- name: count_open_batches
+-- Batches of a run that are not durable, but for some of them.
+SELECT count(*) FROM birdwalk.batches
+WHERE run_id = $1 AND NOT durable AND batch <> ALL ($2::integer[])
 
--- name: select_finished_batches
+-- name: join_workers
+-- Be counted among the processes that work for a run, as long as the session lasts.
+SELECT pg_advisory_lock_shared(hashtextextended('birdwalk workers ' || $1::bigint, 0))
+
+-- name: count_workers
+-- Processes that work for a run.
+SELECT count(*)
+FROM pg_locks AS locks
+WHERE locks.locktype = 'advisory' AND locks.granted
+    AND locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND (locks.classid::bigint << 32 | locks.objid::bigint)
+        = hashtextextended('birdwalk workers ' || $1::bigint, 0)
+
+-- name: update_sent
+-- What a batch has sent so far. Counts only grow, so that what its CSV part shows and what was
+-- counted before add nothing to each other.
+UPDATE birdwalk.batches SET
+    recovered = greatest(recovered, $3),
+    refused = greatest(refused, $4),
+    gone = greatest(gone, $5),
+    leftover = greatest(leftover, $6),
+    calls = greatest(calls, $7),
+    answers = greatest(answers, $8),
+    retries = greatest(retries, $9),
+    deferrals = greatest(deferrals, $10)
+WHERE run_id = $1 AND batch = $2 AND NOT durable
+
+-- name: finish_batch
+-- A batch is durable, once; what it has sent is at least what was counted before.
+UPDATE birdwalk.batches SET
+    embedded = $3,
+    recovered = $4,
+    refused = $5,
+    gone = $6,
+    leftover = $7,
+    calls = greatest(calls, $8),
+    answers = greatest(answers, $9),
+    retries = greatest(retries, $10),
+    deferrals = greatest(deferrals, $11),
+    durable = true,
+    inserted_at = now()
+WHERE run_id = $1 AND batch = $2 AND NOT durable
+RETURNING batch
+
+-- name: select_sent
+-- What a batch that is not durable has sent, as far as it was counted.
+SELECT images, embedded, recovered, refused, gone, leftover, calls, answers, retries, deferrals
+FROM birdwalk.batches
+WHERE run_id = $1 AND batch = $2 AND NOT durable
+
+-- name: select_durable_batches
 -- The batches of a run that are durable.
-SELECT batch FROM birdwalk.batches WHERE run_id = $1 AND durable
+SELECT batch FROM birdwalk.batches WHERE run_id = $1 AND durable ORDER BY batch
 
 -- name: select_run_totals
--- What a run's batches add up to.
+-- What a run's batches add up to, but for some of them; the images of those that are durable.
 SELECT
-    coalesce(sum(images), 0)::bigint AS images,
+    coalesce(sum(images) FILTER (WHERE durable), 0)::bigint AS images,
     coalesce(sum(embedded), 0)::bigint AS embedded,
     coalesce(sum(recovered), 0)::bigint AS recovered,
     coalesce(sum(refused), 0)::bigint AS refused,
     coalesce(sum(gone), 0)::bigint AS gone,
-    coalesce(sum(pending), 0)::bigint AS pending,
+    coalesce(sum(leftover), 0)::bigint AS leftover,
     coalesce(sum(calls), 0)::bigint AS calls,
     coalesce(sum(answers), 0)::bigint AS answers,
     coalesce(sum(retries), 0)::bigint AS retries,
     coalesce(sum(deferrals), 0)::bigint AS deferrals
 FROM birdwalk.batches
-WHERE run_id = $1
-
--- name: select_unfinished_tallies
--- What batches of a run have sent that are not durable, as far as it was counted.
-SELECT batch, refused, gone, pending, calls, answers, retries, deferrals
-FROM birdwalk.batches
-WHERE run_id = $1 AND NOT durable
+WHERE run_id = $1 AND batch <> ALL ($2::integer[])

@@ -1,7 +1,8 @@
-"""Open a run and close it: opening takes the index for it, closing writes what became of it."""
+"""Open a run and close it: opening takes the space for it, closing writes what became of it."""
 
 import asyncio
 import json
+import logging
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,124 +10,142 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tasks.core.database.connections import Database, open_database
-from tasks.core.database.dry_run import rehearse
 from tasks.core.database.statements import statements_of
-from tasks.core.errors import BirdwalkError, DatabaseError, RunIsOver
+from tasks.core.errors import DatabaseError, RunIsOver
 from tasks.core.google.rate_limit import Limiter
 from tasks.core.google.storage import open_client
 from tasks.core.google.vertex import open_embedder
 from tasks.core.models import find_model
 from tasks.core.pictures.preparing import open_source
-from tasks.core.runs.accounting import bury_dead_runs, count_unfinished
-from tasks.core.runs.index_lock import IndexHold, ShardHold, kept
+from tasks.core.runs.accounting import SECONDS_BETWEEN_COUNTS, count_sent, counted, sum_up
 from tasks.core.runs.options import SyncOptions
+from tasks.core.runs.outages import outlasting
 from tasks.core.runs.run import Clients, Run, RunIdentity, as_current
+from tasks.core.runs.space_lock import PlanLock, ProcessLock, SpaceLock, WorkerLock, kept
 from tasks.core.settings import Settings
+from tasks.core.spaces.registry import find_space
 
-runs_sql = statements_of("tasks.core.runs.runs")
+sql = statements_of("tasks.core.runs.runs")
+logger = logging.getLogger(__name__)
 
 SECONDS_TO_CLOSE = 10.0
+"""How long a run that failed, or was cancelled, tries to say so; the next one says it otherwise."""
 
 
 @asynccontextmanager
 async def open_run(
     options: SyncOptions, settings: Settings, requested_by: str
 ) -> AsyncIterator[Run]:
-    """Yield an open run that holds its index; on leaving, record its verdict and close all.
+    """Yield an open run that holds its space; on leaving, record its verdict and close all.
 
-    One that only plans works on a rehearsal of the database, of which nothing stays.
+    One that only plans holds nothing: it writes nothing but its own listing, which goes with it.
 
     Raises:
-        IndexBusy: another run holds the index, or took it: the block is cancelled.
-        DatabaseUnavailable: Postgres cannot be reached, or was away for too long.
+        SpaceBusy: another run holds the space, or took it: the block is cancelled.
+        DatabaseUnavailable: Postgres was away for too long.
         SystemicFailure, StorageError: there are no Google credentials.
     """
+    name = f"birdwalk {requested_by}"
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(open_database(settings))
-        hold = IndexHold(database, options.index, f"birdwalk {requested_by}")
-        stack.push_async_callback(hold.release)
-        await hold.take()
+        database = Database(settings, name=name)
+        stack.push_async_callback(database.close)
+        await outlasting(database.open)()
+        lock = (PlanLock if options.plan_only else SpaceLock)(database, options.space, name)
+        stack.push_async_callback(lock.release)
+        await outlasting(lock.take)()
         clients = await _open_clients(stack, settings, options)
-        identity = await _register(database, options, requested_by)
-        hold.keep_for(identity.run_id)
-        limiter = Limiter(options.requests_per_minute)
-        run = Run(identity, options, settings, database, hold, clients, limiter)
+        identity = await outlasting(_register)(database, options, requested_by)
+        await outlasting(lock.work_for)(identity.run_id)
+        run = _make_run(identity, options, settings, database, lock, clients)
         try:
-            async with kept(hold), _rehearsed(run):
+            async with kept(lock), counted(run):
                 with as_current(run):
                     yield run
         except BaseException as error:
-            await _finish(run, *_verdict_of(error))
+            await _record_failure(run, error)
             raise
-        # Every row is in the table and in the CSV: the parts have served. No later run looks for
-        # those of a completed one.
-        shutil.rmtree(run.directory / "parts", ignore_errors=True)
-        await _finish(run, "completed", "")
+        # Every vector is in the table and in the CSV: the parts have served.
+        shutil.rmtree(run.parts, ignore_errors=True)
+        await _record_completion(run)
         if run.csv.exists():
             _point_latest(run.directory)
 
 
 @asynccontextmanager
-async def _rehearsed(run: Run) -> AsyncIterator[None]:
-    """Undo at the block's end what it did to the database, where only a plan was asked for."""
-    if not run.options.plan_only:
-        yield
-        return
-    database = run.database
-    async with rehearse(database) as rehearsal:
-        run.database = rehearsal
-        try:
-            yield
-        finally:
-            run.database = database
-
-
-@asynccontextmanager
-async def attach_run(
-    run_id: int, shard: int, shards: int, settings: Settings
-) -> AsyncIterator[Run]:
-    """Yield a run that another process has open, to do one shard of its batches.
-
-    Its share of the pace is one in `shards`; its verdict is the other process's to record.
+async def attach_run(run_id: int, settings: Settings) -> AsyncIterator[Run]:
+    """Yield a run that another process has open, to work for it; its verdict is the other's.
 
     Raises:
         RunIsOver: no such run is under way.
-        IndexBusy: the run's process is not alive, or another process does this shard; where it
-            died meanwhile, the block is cancelled at once.
+        SpaceBusy: the run's own process is not alive; where it dies meanwhile, the block is
+            cancelled.
     """
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(open_database(settings))
+        database = await stack.enter_async_context(
+            open_database(settings, name=f"birdwalk worker of run {run_id}")
+        )
         async with database.connection() as connection:
-            row = await connection.fetchrow(runs_sql("select_run"), run_id)
-        if row is None:
-            raise RunIsOver(f"Run {run_id} is not under way. Shards are started by their run.")
-        options = SyncOptions(**json.loads(row["options"]))
-        hold = ShardHold(database, options.index, run_id, shard)
-        stack.push_async_callback(hold.release)
-        await hold.take()
+            row = await connection.fetchrow(sql("select_run"), run_id)
+            if row is None:
+                raise RunIsOver(f"Run {run_id} is not under way. Workers are started by their run.")
+            options = SyncOptions(**json.loads(row["options"]))
+            space = await find_space(connection, options.space)
+        lock = WorkerLock(database, options.space, run_id)
+        stack.push_async_callback(lock.release)
+        await lock.take()
         clients = await _open_clients(stack, settings, options)
         identity = RunIdentity(run_id, row["run_key"])
-        limiter = Limiter(options.requests_per_minute / shards)
-        run = Run(identity, options, settings, database, hold, clients, limiter)
-        async with kept(hold):
-            with as_current(run):
-                yield run
+        run = _make_run(identity, options, settings, database, lock, clients)
+        run.made_space = space
+        run.limiter.share(lock.workers)
+        try:
+            async with kept(lock), counted(run):
+                # The others must have seen that there is one more before it makes a call.
+                await asyncio.sleep(SECONDS_BETWEEN_COUNTS)
+                with as_current(run):
+                    yield run
+        finally:
+            # The run may have ended before its worker: nobody else would sum it up.
+            await _count_the_last(run)
+
+
+def _make_run(  # noqa: PLR0913 - one argument a field
+    identity: RunIdentity,
+    options: SyncOptions,
+    settings: Settings,
+    database: Database,
+    lock: ProcessLock,
+    clients: Clients,
+) -> Run:
+    limiter = Limiter(options.requests_per_minute)
+    return Run(identity, options, settings, database, lock, clients, limiter)
 
 
 async def _register(database: Database, options: SyncOptions, requested_by: str) -> RunIdentity:
     async with database.transaction() as connection:
         row = await connection.fetchrow(
-            runs_sql("insert_run"),
+            sql("insert_run"),
             options.index,
             options.bucket,
             options.prefix,
             options.model,
             options.dimension,
             options.preprocessing,
+            options.plan_only,
             requested_by,
             json.dumps(asdict(options)),
         )
-        await bury_dead_runs(connection, options.index, row["run_id"])
+        if not options.plan_only:
+            dead = await connection.fetch(
+                sql("bury_dead_runs"),
+                options.index,
+                options.model,
+                options.dimension,
+                options.preprocessing,
+                row["run_id"],
+            )
+            for found in dead:
+                await sum_up(connection, found["run_id"], found["model"])
     return RunIdentity(row["run_id"], row["run_key"])
 
 
@@ -150,19 +169,41 @@ def _point_latest(directory: Path) -> None:
     link.replace(directory.with_name("latest"))
 
 
-def _verdict_of(error: BaseException) -> tuple[str, str]:
+async def _record_completion(run: Run) -> None:
+    try:
+        await outlasting(_finish)(run, "completed", "")
+    except DatabaseError as error:
+        # What it published is seen: the next run of the space closes it as completed.
+        logger.warning("That run %d has completed will be recorded later: %s", run.run_id, error)
+
+
+async def _record_failure(run: Run, error: BaseException) -> None:
     if isinstance(error, Exception):
-        return "failed", f"{type(error).__name__}: {error}"
-    return "cancelled", "Interrupted; what was embedded is kept."
+        verdict, message = "failed", f"{type(error).__name__}: {error}"
+    else:
+        verdict, message = "cancelled", "Interrupted; what was embedded is kept."
+    try:
+        async with asyncio.timeout(SECONDS_TO_CLOSE):
+            await _finish(run, verdict, message)
+    except (DatabaseError, TimeoutError) as lost:
+        logger.debug("That run %d has %s will be recorded later: %s", run.run_id, verdict, lost)
 
 
 async def _finish(run: Run, verdict: str, message: str) -> None:
+    async with run.database.transaction() as connection:
+        await count_sent(connection, run.run_id, run.counts)
+        await sum_up(connection, run.run_id, run.options.model)
+        if run.options.plan_only:
+            await connection.execute(sql("delete_listing"), run.run_id)
+        await connection.execute(
+            sql("finish_run"), run.run_id, json.dumps(run.seconds), verdict, message
+        )
+
+
+async def _count_the_last(run: Run) -> None:
     try:
         async with asyncio.timeout(SECONDS_TO_CLOSE), run.database.transaction() as connection:
-            await count_unfinished(connection, run.run_id, run.options.model, run.tallies)
-            await connection.execute(
-                runs_sql("finish_run"), run.run_id, json.dumps(run.seconds), verdict, message
-            )
+            await count_sent(connection, run.run_id, run.counts)
+            await sum_up(connection, run.run_id, run.options.model)
     except (DatabaseError, TimeoutError) as error:
-        if verdict == "completed":
-            raise BirdwalkError(f"The run's verdict could not be recorded: {error}") from error
+        logger.debug("The last calls for run %d were not counted: %s", run.run_id, error)

@@ -6,6 +6,7 @@ from tasks.core.database.statements import quote_identifier
 from tasks.core.errors import InvalidInput
 from tasks.core.models import find_model
 from tasks.core.pictures.preparing import PREPROCESSING, Crop
+from tasks.core.spaces.registry import SpaceKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class SyncOptions:
     max_deletions: float = 0.1
     max_price: float = 100.0
     max_refusals: float = 0.1
-    max_pending: float = 0.01
+    max_leftovers: float = 0.01
 
     def __post_init__(self) -> None:
         find_model(self.model, self.dimension)
@@ -46,7 +47,7 @@ class SyncOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InvalidInput(f"{name} is {value}; expected 1 or more.")
-        for name in ("max_deletions", "max_refusals", "max_pending"):
+        for name in ("max_deletions", "max_refusals", "max_leftovers"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InvalidInput(f"{name} is {getattr(self, name)}; expected 0 to 1, a share.")
         if self.max_price < 0:
@@ -56,3 +57,8 @@ class SyncOptions:
     def preprocessing(self) -> str:
         """What is done to the images first; with model and dimension it makes the space."""
         return PREPROCESSING[self.crop]
+
+    @property
+    def space(self) -> SpaceKind:
+        """The space that the run fills."""
+        return SpaceKind(self.index, self.model, self.dimension, self.preprocessing)

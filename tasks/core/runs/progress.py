@@ -3,6 +3,8 @@
 from collections import deque
 from dataclasses import dataclass, field
 
+from tasks.core.types import Counts
+
 WINDOW_SECONDS = 60.0
 
 
@@ -31,12 +33,21 @@ class Pace:
 
 @dataclass(slots=True)
 class Progress:
-    """Counts that grow while a run embeds; for showing, not for keeping."""
+    """Counts that grow while a run embeds; for showing, not for keeping.
+
+    Attributes:
+        total: contents to embed, by all processes of the run.
+        by_batch: of these, finished by this process; a batch's number leads to them.
+        answers: vectors that the model returned to this process; `deferrals`: 429s.
+        others: what other processes of the run have done, as last counted.
+        under_way: contents that this process has begun with and not finished.
+    """
 
     total: int = 0
     by_batch: dict[int, int] = field(default_factory=dict)
     answers: int = 0
     deferrals: int = 0
+    others: Counts = field(default_factory=Counts)
     under_way: int = 0
     unexplained_in_a_row: int = 0
     given_up_in_a_row: int = 0
@@ -48,13 +59,13 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """Images that need nothing more in this run; a twin in another's place counts with it."""
-        finished = sum(self.by_batch.values())
+        """Contents that need nothing more in this run."""
+        finished = sum(self.by_batch.values()) + self.others.images
         return min(finished, self.total or finished)
 
     @property
     def has_more(self) -> bool:
-        """Whether there are images that nobody has begun with, as far as is known."""
+        """Whether there are contents that nobody has begun with, as far as is known."""
         return not self.total or self.total > self.done + self.under_way
 
     @property

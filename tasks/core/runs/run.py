@@ -20,12 +20,12 @@ from tasks.core.google.rate_limit import Limiter
 from tasks.core.google.vertex import VertexEmbedder
 from tasks.core.models import EmbeddingModel, find_model
 from tasks.core.pictures.preparing import PictureSource
-from tasks.core.runs.accounting import Tally
-from tasks.core.runs.index_lock import Hold
 from tasks.core.runs.options import SyncOptions
 from tasks.core.runs.progress import Progress
+from tasks.core.runs.space_lock import ProcessLock
 from tasks.core.settings import Settings
-from tasks.core.types import Listing, SyncPlan
+from tasks.core.spaces.registry import Space
+from tasks.core.types import Counts, Listing, SyncPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +50,31 @@ class Clients:
 
 @dataclass(slots=True)
 class Run:
-    """An open run: its options, its connections, and what it has found out so far."""
+    """An open run: its options, its connections, and what its steps have found out so far.
+
+    Attributes:
+        lock: what this process holds of the run.
+        made_space: what create_table made; steps after it read `space`.
+        listing: set by list_images; `plan` by plan_sync.
+        vectors_written: whether vectors were written or removed by this process.
+        index_built: whether build_index built the approximate index.
+        counts: of the batches that this process works on, or has.
+    """
 
     identity: RunIdentity
     options: SyncOptions
     settings: Settings
     database: Database
-    hold: Hold
+    lock: ProcessLock
     clients: Clients
     limiter: Limiter
+    made_space: Space | None = None
     listing: Listing | None = None
     plan: SyncPlan | None = None
+    vectors_written: bool = False
     index_built: bool = False
     progress: Progress = field(default_factory=Progress)
-    tallies: dict[int, Tally] = field(default_factory=dict)
+    counts: dict[int, Counts] = field(default_factory=dict)
     spans: dict[str, tuple[float, float]] = field(default_factory=dict)
     inserting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -71,6 +82,22 @@ class Run:
     def run_id(self) -> int:
         """The run's number in birdwalk.runs."""
         return self.identity.run_id
+
+    @property
+    def space(self) -> Space:
+        """The space that the run fills.
+
+        Raises:
+            InvalidInput: create_table has not run yet.
+        """
+        if self.made_space is None:
+            raise InvalidInput("The run has no space yet. Call create_table first.")
+        return self.made_space
+
+    @property
+    def listed(self) -> int:
+        """Images of the listing; 0 before there is one."""
+        return self.listing.images if self.listing else 0
 
     @property
     def model(self) -> EmbeddingModel:
@@ -97,9 +124,14 @@ class Run:
         """Wall seconds of each step so far; the steps of batches overlap."""
         return {step: round(end - start, 3) for step, (start, end) in self.spans.items()}
 
+    @property
+    def parts(self) -> Path:
+        """The folder of the batches' CSV parts."""
+        return self.directory / "parts"
+
     def part(self, batch: int) -> Path:
         """The CSV part of a batch; names sort in the order of batches."""
-        return self.directory / "parts" / f"part-{batch:06d}.csv"
+        return self.parts / f"part-{batch:06d}.csv"
 
     @property
     def csv(self) -> Path:

@@ -1,32 +1,14 @@
 """What a run came to: the counts of its batches, for people to read."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from tasks.core.database.connections import Connection
 from tasks.core.database.statements import statements_of
-from tasks.core.runs.accounting import Tally, read_sent
+from tasks.core.runs.accounting import count_sent, read_totals
 from tasks.core.runs.outages import outlasting
 from tasks.core.runs.run import Run
-from tasks.core.types import Listing, SyncPlan
+from tasks.core.types import Counts, Listing, SyncPlan
 
-batches_sql = statements_of("tasks.core.runs.batches")
-runs_sql = statements_of("tasks.core.runs.runs")
-
-
-@dataclass(frozen=True, slots=True)
-class RunTotals:
-    """What a run's batches add up to; fields as in BatchReport, of calls also those in vain."""
-
-    images: int = 0
-    embedded: int = 0
-    recovered: int = 0
-    refused: int = 0
-    gone: int = 0
-    pending: int = 0
-    calls: int = 0
-    answers: int = 0
-    retries: int = 0
-    deferrals: int = 0
+runs = statements_of("tasks.core.runs.runs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +17,9 @@ class RunSummary:
 
     Attributes:
         plan: None where the run ended before it had one.
-        reused, removed: vectors given without a call; rows deleted.
+        totals: what its batches add up to; of calls also those in vain.
+        taken_over: vectors that another index had.
+        changed: images that readers see anew or in another version; `removed`: no longer.
         price: what Google charges for the answers, in US dollars.
         images_per_second: answers a second while embedding; None where nothing was asked.
         seconds: wall seconds by step; the steps of batches overlap.
@@ -45,8 +29,9 @@ class RunSummary:
     index: str
     listing: Listing
     plan: SyncPlan | None
-    totals: RunTotals
-    reused: int
+    totals: Counts
+    taken_over: int
+    changed: int
     removed: int
     price: float
     images_per_second: float | None
@@ -56,6 +41,11 @@ class RunSummary:
         """Images that the plan had of a kind of change."""
         return self.plan.images(kind) if self.plan else 0
 
+    @property
+    def without_call(self) -> int:
+        """Images that changed and whose content had a vector, or got one under another name."""
+        return self.planned("moved or copied") + self.planned("rewritten")
+
 
 async def summarise_now(run: Run) -> RunSummary:
     """Return the summary of an open run, as far as it came.
@@ -63,9 +53,10 @@ async def summarise_now(run: Run) -> RunSummary:
     Raises:
         DatabaseUnavailable: Postgres is away.
     """
-    async with run.database.connection() as connection:
-        totals = await _read_totals(connection, run)
-        changes = await connection.fetchrow(runs_sql("select_run_changes"), run.run_id)
+    async with run.database.transaction() as connection:
+        await count_sent(connection, run.run_id, run.counts)
+        totals = await read_totals(connection, run.run_id)
+        changes = await connection.fetchrow(runs("select_run_changes"), run.run_id)
     seconds = run.seconds
     embedding = seconds.get("embed_batches", 0.0)
     return RunSummary(
@@ -74,7 +65,8 @@ async def summarise_now(run: Run) -> RunSummary:
         listing=run.listing or Listing(0, 0),
         plan=run.plan,
         totals=totals,
-        reused=changes["reused"],
+        taken_over=changes["taken_over"],
+        changed=changes["changed"],
         removed=changes["removed"],
         price=totals.answers * run.model.price,
         images_per_second=totals.answers / embedding if embedding and totals.answers else None,
@@ -86,22 +78,3 @@ async def summarise_now(run: Run) -> RunSummary:
 async def summarise(run: Run) -> RunSummary:
     """As summarise_now, but wait for a Postgres that is away for a while."""
     return await summarise_now(run)
-
-
-async def _read_totals(connection: Connection, run: Run) -> RunTotals:
-    """Return the totals of the durable batches, with what the others have sent so far."""
-    row = await connection.fetchrow(batches_sql("select_run_totals"), run.run_id)
-    durable = {
-        row["batch"]
-        for row in await connection.fetch(batches_sql("select_finished_batches"), run.run_id)
-    }
-    totals = dict(row)
-    counted = await read_sent(connection, run.run_id)
-    for batch, tally in run.tallies.items():
-        if batch not in durable:
-            before = counted.get(batch, Tally())
-            for name, count in asdict(tally).items():
-                totals[name] += max(0, count - getattr(before, name))
-    # With the twins of those that a batch left.
-    totals["pending"] = await connection.fetchval(batches_sql("count_pending"), run.run_id)
-    return RunTotals(**totals)

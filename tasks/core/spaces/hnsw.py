@@ -4,20 +4,20 @@ import logging
 
 from tasks.core.database.connections import Connection
 from tasks.core.database.statements import Identifier, statements_of
-from tasks.core.runs.run import Run
-from tasks.core.spaces.registry import space_table
-from tasks.core.types import Space
+from tasks.core.spaces.registry import Space, count_rows
 
 sql = statements_of(__name__)
-registry_sql = statements_of("tasks.core.spaces.registry")
-
 logger = logging.getLogger(__name__)
 
 ROWS_THAT_PAY = 10_000
 """Below this an exact search takes milliseconds, and misses nothing."""
 
+REBUILD_SHARE = 0.15
+"""Adding more than this share of a table costs more through its HNSW index than building it anew
+(measured break-even: 9 to 26% of the rows)."""
+
 OPERATOR_CLASS = "vector_l2_ops"
-"""The class of the seed's <->."""
+"""The class of the blog's <->."""
 
 BYTES_A_NODE = 720
 """What pgvector keeps of a row beside its vector while it builds, at m = 16 (measured)."""
@@ -25,33 +25,29 @@ BYTES_A_NODE = 720
 
 async def has_hnsw(connection: Connection, space: Space) -> bool:
     """Return whether a valid HNSW index of the query's operator class exists."""
-    rows = await connection.fetch(sql("select_hnsw"), str(space_table(space)))
+    rows = await connection.fetch(sql("select_hnsw"), str(space.vectors))
     return any(row["valid"] and row["opclass"] == OPERATOR_CLASS for row in rows)
 
 
-async def drop_hnsw(run: Run, space: Space) -> None:
-    """Drop the approximate indexes: what comes next is faster without, and build_index follows.
+async def drop_worn_hnsw(connection: Connection, space: Space, added: int) -> None:
+    """Drop the approximate index where building it anew is cheaper than adding so many vectors.
 
-    Never inside a transaction: its lock would keep readers waiting until that one's end.
+    The connection is in no transaction: the drop's lock would keep readers waiting until its end.
     """
-    async with run.database.connection() as connection:
-        for row in await connection.fetch(sql("select_hnsw"), str(space_table(space))):
-            await _drop(connection, row["name"])
+    if added > REBUILD_SHARE * await count_rows(connection, space):
+        await drop_hnsw(connection, space)
 
 
-async def rebuild_hnsw(connection: Connection, run: Run, space: Space) -> None:
-    """Drop a space's approximate indexes and build one anew; the connection as for drop_hnsw."""
-    await run.hold.take()
-    for row in await connection.fetch(sql("select_hnsw"), str(space_table(space))):
+async def drop_hnsw(connection: Connection, space: Space) -> None:
+    """Drop the approximate indexes of a space; the connection is in no transaction."""
+    for row in await connection.fetch(sql("select_hnsw"), str(space.vectors)):
         await _drop(connection, row["name"])
-    rows = await connection.fetchval(registry_sql("count_rows", table=space_table(space)))
-    await create_hnsw(connection, run, space, rows)
 
 
 async def drop_unusable(connection: Connection, space: Space) -> bool:
     """Drop the approximate indexes that no search can use; return whether another one is left."""
     usable = False
-    for row in await connection.fetch(sql("select_hnsw"), str(space_table(space))):
+    for row in await connection.fetch(sql("select_hnsw"), str(space.vectors)):
         if row["valid"] and row["opclass"] == OPERATOR_CLASS:
             usable = True
         else:
@@ -61,13 +57,14 @@ async def drop_unusable(connection: Connection, space: Space) -> bool:
 
 async def _drop(connection: Connection, name: str) -> None:
     """Wait for whoever uses the index, and drop it."""
-    await connection.execute(sql("drop_index", name=Identifier(name)), timeout=None)
+    await connection.execute(sql("drop_hnsw", name=Identifier(name)), timeout=None)
 
 
-async def create_hnsw(connection: Connection, run: Run, space: Space, rows: int) -> None:
-    """Build the approximate index over so many rows, with as much memory as the run may use."""
+async def create_hnsw(connection: Connection, space: Space, most_mb: int) -> None:
+    """Build the approximate index, with at most so many MB of the server's memory."""
+    rows = await count_rows(connection, space)
     wanted_mb = memory_to_build(rows, space.dimension)
-    memory_mb = min(wanted_mb, run.settings.index_build_memory_mb)
+    memory_mb = min(wanted_mb, most_mb)
     if memory_mb < wanted_mb:
         logger.warning(
             "The HNSW index over %s rows is built fast in %s MB of the database server's memory;"
@@ -81,12 +78,16 @@ async def create_hnsw(connection: Connection, run: Run, space: Space, rows: int)
         await connection.execute(
             "SELECT set_config('maintenance_work_mem', $1, true)", f"{memory_mb}MB"
         )
-        name = Identifier(f"{space.table}_hnsw")
-        # Writers wait while it is built, readers do not; the only writer is this run.
+        name = Identifier(f"{space.vectors.name}_hnsw")
+        # Writers wait while it is built, readers do not; the only writer is the space's run.
         await connection.execute(
-            sql("create_hnsw", name=name, table=space_table(space)), timeout=None
+            sql("create_hnsw", name=name, vectors=space.vectors), timeout=None
         )
-    run.index_built = True
+
+
+async def vacuum_vectors(connection: Connection, space: Space) -> None:
+    """Tell Postgres's planner what the space has now; the connection is in no transaction."""
+    await connection.execute(sql("vacuum_vectors", vectors=space.vectors), timeout=None)
 
 
 def memory_to_build(rows: int, dimension: int) -> int:

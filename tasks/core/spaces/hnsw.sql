@@ -7,7 +7,7 @@ JOIN pg_am ON pg_am.oid = index_class.relam AND pg_am.amname = 'hnsw'
 JOIN pg_opclass AS opclass ON opclass.oid = pg_index.indclass[0]
 WHERE pg_index.indrelid = $1::text::regclass
 
--- name: drop_index
+-- name: drop_hnsw
 -- An index that is invalid, of another operator class, or in the way of a large change. Readers
 -- are not kept waiting: they search exactly until it is built anew.
 DROP INDEX CONCURRENTLY IF EXISTS birdwalk.{name}
@@ -15,29 +15,16 @@ DROP INDEX CONCURRENTLY IF EXISTS birdwalk.{name}
 -- name: create_hnsw
 -- The approximate index, of the operator class that the query's <-> uses. Building at 64, the
 -- default, takes half the time, and leaves whole clusters of a table where no search gets to.
-CREATE INDEX {name} ON {table} USING hnsw (embedding vector_l2_ops) WITH (ef_construction = 128)
+CREATE INDEX {name} ON {vectors} USING hnsw (embedding vector_l2_ops) WITH (ef_construction = 128)
 
 -- name: select_measurement
 -- What was measured of a space's approximate index, and the state that space and index are in now.
--- Every write to a space's table is counted in its own transaction, in runs or in batches, whatever
--- became of the run: as long as the count stands, no row was written.
 SELECT
     spaces.recall,
-    spaces.ef_search,
     spaces.measured_at,
     spaces.measured_writes,
     spaces.measured_index,
-    (
-        SELECT coalesce(sum(runs.recovered + runs.reused + runs.removed + batches.written), 0)
-        FROM birdwalk.runs
-        CROSS JOIN LATERAL (
-            SELECT count(*) + coalesce(sum(batches.images), 0) AS written
-            FROM birdwalk.batches
-            WHERE batches.run_id = runs.run_id
-        ) AS batches
-        WHERE (runs.index_name, runs.model, runs.dimension, runs.preprocessing)
-            = (spaces.index_name, spaces.model, spaces.dimension, spaces.preprocessing)
-    )::bigint AS writes,
+    spaces.writes,
     (
         SELECT max(pg_relation_filenode(pg_index.indexrelid))
         FROM pg_index
@@ -48,7 +35,13 @@ SELECT
 FROM birdwalk.spaces
 WHERE spaces.space_id = $1
 
--- name: vacuum
+-- name: update_measurement
+-- What was measured, and of which state.
+UPDATE birdwalk.spaces
+SET recall = $2, ef_search = $3, measured_at = now(), measured_writes = $4, measured_index = $5
+WHERE space_id = $1
+
+-- name: vacuum_vectors
 -- The planner needs to know the table it has now, and index-only scans what is visible to all. What
 -- ANALYZE would find out about vectors, by sorting them, nothing asks for.
-VACUUM (ANALYZE) {table} (bucket, image_id, content, generation, content_hash, embedded_at)
+VACUUM (ANALYZE) {vectors} (content_key, embedded_at)

@@ -1,11 +1,12 @@
-"""Ask a space which images are nearest to a vector."""
+"""Ask a space which of its contents are nearest to a vector."""
+
+from dataclasses import dataclass
 
 from tasks.core.database.connections import Connection
 from tasks.core.database.statements import statements_of
 from tasks.core.errors import UnknownImage
-from tasks.core.runs.run import Run
-from tasks.core.spaces.registry import space_table
-from tasks.core.types import Neighbour, Space, Vector
+from tasks.core.spaces.registry import Space
+from tasks.core.types import Vector
 
 sql = statements_of(__name__)
 
@@ -13,17 +14,25 @@ FILTERED_EF_SEARCH = 400
 """With 100, one row in 20 was missed where a filter let 3% of 20,000 rows pass; now one in 100."""
 
 
-async def find_vector(connection: Connection, run: Run, space: Space, image_id: str) -> Vector:
-    """Return an image's stored vector.
+@dataclass(frozen=True, slots=True)
+class NearContent:
+    """A content that a search found, and its L2 distance."""
+
+    content_key: str
+    distance: float
+
+
+async def find_vector(connection: Connection, space: Space, bucket: str, image_id: str) -> Vector:
+    """Return the vector of an image that readers would see in a space.
 
     Raises:
-        UnknownImage: the index has no such image. (The seed's query would return five arbitrary
-            rows.)
+        UnknownImage: they see none. (The blog's query would return five arbitrary rows.)
     """
-    table, bucket = space_table(space), run.options.bucket
-    stored = await connection.fetchval(sql("select_vector", table=table), bucket, image_id)
+    stored = await connection.fetchval(sql("select_vector", **space.tables), bucket, image_id)
     if stored is None:
-        alike = await connection.fetch(sql("select_alike_names", table=table), bucket, image_id)
+        alike = await connection.fetch(
+            sql("select_alike_names", images=space.images), bucket, image_id
+        )
         hint = "".join(f" Did you mean {row['image_id']!r}?" for row in alike[:1])
         raise UnknownImage(
             f"Image {image_id!r} is not in index {space.index!r} for bucket {bucket!r}.{hint}"
@@ -53,33 +62,17 @@ async def widen_search(
 
 async def nearest(
     connection: Connection, space: Space, vector: Vector, count: int
-) -> list[Neighbour]:
-    """Return the `count` nearest images by L2 distance, nearest first, at its ef_search."""
+) -> list[NearContent]:
+    """Return the `count` nearest contents by L2 distance, nearest first, at its ef_search."""
     async with connection.transaction():
         await widen_search(connection, space, count)
-        rows = await connection.fetch(sql("nearest", table=space_table(space)), vector, count)
-    return [Neighbour(*row) for row in rows]
+        rows = await connection.fetch(sql("nearest", vectors=space.vectors), vector, count)
+    return [NearContent(*row) for row in rows]
 
 
 async def nearest_exact(
     connection: Connection, space: Space, vector: Vector, count: int
-) -> list[Neighbour]:
-    """Return the true `count` nearest images by L2 distance, nearest first; reads every row."""
-    rows = await connection.fetch(sql("nearest_exact", table=space_table(space)), vector, count)
-    return [Neighbour(*row) for row in rows]
-
-
-async def nearest_to_image(
-    connection: Connection, run: Run, space: Space, image_id: str, count: int
-) -> list[Neighbour]:
-    """Return the `count` images nearest to one of the run's bucket, itself left out.
-
-    An index may hold several buckets: an image of the same name in another one is a neighbour.
-
-    Raises:
-        UnknownImage: the index has no such image.
-    """
-    vector = await find_vector(connection, run, space, image_id)
-    found = await nearest(connection, space, vector, count + 1)
-    itself = (run.options.bucket, image_id)
-    return [one for one in found if (one.bucket, one.image_id) != itself][:count]
+) -> list[NearContent]:
+    """Return the `count` truly nearest contents, nearest first; reads every vector."""
+    rows = await connection.fetch(sql("nearest_exact", vectors=space.vectors), vector, count)
+    return [NearContent(*row) for row in rows]

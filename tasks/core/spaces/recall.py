@@ -4,11 +4,10 @@ from tasks.core.database.connections import Connection
 from tasks.core.database.statements import statements_of
 from tasks.core.spaces.hnsw import has_hnsw
 from tasks.core.spaces.nearest import nearest, nearest_exact
-from tasks.core.spaces.registry import space_table
-from tasks.core.types import Check, Space, Vector
+from tasks.core.spaces.registry import Space, count_rows
+from tasks.core.types import Check, Vector
 
-nearest_sql = statements_of("tasks.core.spaces.nearest")
-registry_sql = statements_of("tasks.core.spaces.registry")
+sql = statements_of(__name__)
 
 SAMPLED_ROWS = 20
 RECALL_NEIGHBOURS = 10
@@ -19,16 +18,17 @@ SAME_PLACE = 1e-3
 """L2 distance under which two unit vectors of float32 are the same: rounding stays far below."""
 
 
-async def sample_rows(
+async def sample_vectors(
     connection: Connection, space: Space, seed: int, count: int = SAMPLED_ROWS
 ) -> list[tuple[str, Vector]]:
-    """Return up to `count` images of a space with their vectors, the same for the same seed."""
-    table = space_table(space)
-    rows = await connection.fetchval(registry_sql("count_rows", table=table))
+    """Return up to `count` contents of a space with their vectors, the same for the same seed."""
+    rows = await count_rows(connection, space)
     # Pages are drawn, not rows: ask for more than needed, since a draw of pages varies.
     percent = min(100.0, 100.0 * 50 * count / max(rows, 1))
-    drawn = await connection.fetch(nearest_sql("sample_rows", table=table), percent, seed, count)
-    return [(row["image_id"], row["embedding"].to_numpy()) for row in drawn]
+    drawn = await connection.fetch(
+        sql("sample_vectors", vectors=space.vectors), percent, seed, count
+    )
+    return [(row["content_key"], row["embedding"].to_numpy()) for row in drawn]
 
 
 async def check_recall(

@@ -1,112 +1,109 @@
--- name: select_shown_space
--- The space that readers of an index see.
-SELECT space_id, index_name, model, dimension, preprocessing, status, ef_search
+-- name: insert_index
+-- Register an index where it is new.
+INSERT INTO birdwalk.indexes (index_name) VALUES ($1)
+ON CONFLICT (index_name) DO NOTHING
+
+-- name: insert_space
+-- Register a space of an index where it is new.
+INSERT INTO birdwalk.spaces (index_id, model, dimension, preprocessing)
+SELECT index_id, $2, $3, $4 FROM birdwalk.indexes WHERE index_name = $1
+ON CONFLICT (index_id, model, dimension, preprocessing) DO NOTHING
+
+-- name: select_spaces
+-- The spaces of an index, the newest first; the one that readers see is active.
+SELECT
+    spaces.space_id,
+    spaces.index_id,
+    indexes.index_name,
+    spaces.model,
+    spaces.dimension,
+    spaces.preprocessing,
+    spaces.ef_search,
+    spaces.recall,
+    spaces.published_at,
+    CASE
+        WHEN spaces.space_id = indexes.space_id THEN 'active'
+        WHEN spaces.published_at IS NOT NULL THEN 'retired'
+        ELSE 'loading'
+    END AS status
 FROM birdwalk.spaces
-WHERE index_name = $1 AND status = 'active'
+JOIN birdwalk.indexes USING (index_id)
+WHERE indexes.index_name = $1
+ORDER BY spaces.space_id DESC
 
--- name: select_is_begun
--- Whether an index has any space, published or not.
-SELECT EXISTS (SELECT FROM birdwalk.spaces WHERE index_name = $1)
+-- name: select_like_spaces
+-- The spaces of other indexes that have the model, dimension and preprocessing of a space.
+SELECT other.space_id
+FROM birdwalk.spaces
+JOIN birdwalk.spaces AS other USING (model, dimension, preprocessing)
+WHERE spaces.space_id = $1 AND other.space_id <> $1
+ORDER BY other.space_id
 
--- name: select_has_rows
--- Whether a space has any vector.
-SELECT EXISTS (SELECT FROM {table})
+-- name: select_is_made
+-- Whether a table is there.
+SELECT to_regclass($1) IS NOT NULL
 
--- name: activate_space
--- The space that readers see from this transaction on.
-UPDATE birdwalk.spaces SET status = 'active', published_at = now() WHERE space_id = $1
-
--- name: count_part
--- Rows of one part of a bucket.
-SELECT count(*) FROM {table} AS stored
-WHERE stored.bucket = $1 AND starts_with(stored.image_id, $2)
-
--- name: count_rows
--- Rows of a space, all buckets.
-SELECT count(*) FROM {table}
-
--- name: create_space_table
--- The vectors of one space. STORAGE MAIN keeps them out of TOAST: exact scans are 2.7 times faster.
--- The key carries what a sync compares, so that comparing does not read the vectors.
-CREATE TABLE IF NOT EXISTS {table} (
+-- name: create_images_table
+-- The images of an index, as readers see them. The key carries what a sync compares, so that
+-- comparing reads no row.
+CREATE TABLE {images} (
     bucket text NOT NULL,
     image_id text COLLATE "C" NOT NULL,
-    content text GENERATED ALWAYS AS ('gs://' || bucket || '/' || image_id) STORED,
-    embedding vector({dimension}) STORAGE MAIN NOT NULL,
     generation bigint NOT NULL,
-    content_hash text,
-    embedded_at timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT {unit_length} CHECK (abs(vector_norm(embedding) - 1) <= 0.001),
-    PRIMARY KEY (bucket, image_id) INCLUDE (generation, content_hash)
+    content_key text COLLATE "C" NOT NULL,
+    size bigint,
+    content_type text,
+    content_encoding text,
+    updated timestamptz,
+    metadata jsonb,
+    PRIMARY KEY (bucket, image_id) INCLUDE (generation, content_key)
 )
+
+-- name: create_images_content_key
+-- From a content to the images that have it: how a search gets from vectors to names.
+CREATE INDEX {name} ON {images} (content_key) INCLUDE (bucket, image_id)
+
+-- name: create_vectors_table
+-- The vectors of one space, one a content. STORAGE MAIN keeps them out of TOAST: exact scans are
+-- 2.7 times faster.
+CREATE TABLE {vectors} (
+    content_key text COLLATE "C" PRIMARY KEY,
+    embedding vector({dimension}) STORAGE MAIN NOT NULL,
+    embedded_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT {unit_length} CHECK (abs(vector_norm(embedding) - 1) <= 0.001)
+)
+
+-- name: set_parallel_workers
+-- Postgres counts heap pages to choose workers; wide rows would get none.
+ALTER TABLE {vectors} SET (parallel_workers = 4)
+
+-- name: count_rows
+-- Vectors of a space, those that no image has any more with the others.
+SELECT count(*) FROM {vectors}
+
+-- name: count_images
+-- Images of one part of a bucket that readers see.
+SELECT count(*)
+FROM {images} AS images
+JOIN {vectors} AS vectors USING (content_key)
+WHERE images.bucket = $1 AND starts_with(images.image_id, $2)
+
+-- name: count_shown
+-- Images that readers see.
+SELECT count(*) FROM {images} AS images JOIN {vectors} AS vectors USING (content_key)
+
+-- name: select_has_images
+-- Whether readers see any image.
+SELECT EXISTS (SELECT FROM {images} AS images JOIN {vectors} AS vectors USING (content_key))
+
+-- name: count_writes
+-- A transaction wrote vectors, or removed some: what was measured before holds no more.
+UPDATE birdwalk.spaces SET writes = writes + 1 WHERE space_id = $1
 
 -- name: delete_space
 -- Forget one space; its refusals go with it.
 DELETE FROM birdwalk.spaces WHERE space_id = $1
 
--- name: delete_spaces
--- Forget an index's spaces; their refusals go with them.
-DELETE FROM birdwalk.spaces
-WHERE index_name = $1
-RETURNING space_id, index_name, model, dimension, preprocessing, status, ef_search
-
--- name: drop_space_table
--- The vectors of a space that nothing refers to any more.
+-- name: drop_table
+-- A table of an index or a space that nothing refers to any more.
 DROP TABLE IF EXISTS {table}
-
--- name: insert_space
--- Register a space; a failed one is tried again under its old number.
-INSERT INTO birdwalk.spaces (index_name, model, dimension, preprocessing)
-VALUES ($1, $2, $3, $4)
-ON CONFLICT (index_name, model, dimension, preprocessing) DO UPDATE
-SET status = CASE spaces.status WHEN 'failed' THEN 'loading' ELSE spaces.status END
-RETURNING space_id, index_name, model, dimension, preprocessing, status, ef_search
-
--- name: retire_active_space
--- Make room for the space that is published next; its table stays, for a way back.
-UPDATE birdwalk.spaces SET status = 'retired'
-WHERE index_name = $1 AND status = 'active' AND space_id <> $2
-
--- name: select_active_space
--- The space that an index shows, where it is another one.
-SELECT space_id, index_name, model, dimension, preprocessing, status, ef_search
-FROM birdwalk.spaces
-WHERE index_name = $1 AND status = 'active' AND space_id <> $2
-
--- name: select_published
--- The indexes that readers see, with the images that each was last found to hold.
-SELECT index_name, rows
-FROM birdwalk.spaces
-WHERE status = 'active'
-ORDER BY index_name
-
--- name: select_space
--- The space of an index with this model, dimension and preprocessing.
-SELECT space_id, index_name, model, dimension, preprocessing, status, ef_search
-FROM birdwalk.spaces
-WHERE index_name = $1 AND model = $2 AND dimension = $3 AND preprocessing = $4
-
--- name: select_spaces
--- The spaces of an index, the newest first.
-SELECT space_id, index_name, model, dimension, preprocessing, status, ef_search, rows, recall,
-    published_at
-FROM birdwalk.spaces
-WHERE index_name = $1
-ORDER BY space_id DESC
-
--- name: set_parallel_workers
--- Postgres counts heap pages to choose workers; wide rows would get none.
-ALTER TABLE {table} SET (parallel_workers = 4)
-
--- name: update_space_measured
--- What the gate measured, and of which state.
-UPDATE birdwalk.spaces
-SET recall = $2, ef_search = $3, measured_at = now(), measured_writes = $4, measured_index = $5
-WHERE space_id = $1
-
--- name: update_space_verified
--- What the gate found.
-UPDATE birdwalk.spaces
-SET rows = $2, recall = $3, verified_at = now(),
-    status = CASE WHEN $4 OR status = 'active' OR status = 'retired' THEN status ELSE 'failed' END
-WHERE space_id = $1

@@ -1,4 +1,4 @@
-"""Write rows into a space's table: new ones by binary COPY, others by an upsert."""
+"""Write vectors into a space: by binary COPY, one row a content. Figures are in tests/bench."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -8,30 +8,35 @@ import asyncpg
 from tasks.core.database.binary_copy import pack_rows
 from tasks.core.database.connections import Connection
 from tasks.core.database.statements import statements_of
-from tasks.core.spaces.registry import space_table
-from tasks.core.types import Space, Vector
+from tasks.core.spaces.registry import Space, count_write
+from tasks.core.types import Vector
 
 sql = statements_of(__name__)
 
-COLUMNS = ("bucket", "image_id", "embedding", "generation", "content_hash")
+COLUMNS = ("content_key", "embedding")
 
-Row: TypeAlias = tuple[str, str, Vector, int, str | None]
-"""A row of a space's table, in the order of COLUMNS."""
+Row: TypeAlias = tuple[str, Vector]
+"""A content and its vector, in the order of COLUMNS."""
 
 
-async def load_rows(
-    connection: Connection, space: Space, fresh: list[Row], changed: list[Row]
-) -> None:
-    """Write rows inside the caller's transaction; `fresh` ones are expected not to exist yet."""
+async def load_vectors(connection: Connection, space: Space, rows: Sequence[Row]) -> None:
+    """Write vectors inside the caller's transaction; those of contents that are there are left out.
+
+    A content whose vector is written is refused no longer.
+    """
+    if not rows:
+        return
     try:
         async with connection.transaction():
-            await _copy(connection, space.table, fresh, schema_name="birdwalk")
+            await _copy(connection, space.vectors.name, rows, schema_name="birdwalk")
     except asyncpg.UniqueViolationError:
-        changed = fresh + changed
-    if changed:
         await connection.execute(sql("create_stage", dimension=space.dimension))
-        await _copy(connection, "stage", changed)
-        await connection.execute(sql("upsert_stage", table=space_table(space)))
+        await _copy(connection, "stage", rows)
+        await connection.execute(sql("insert_stage", vectors=space.vectors))
+    await connection.execute(
+        sql("delete_answered_refusals"), space.space_id, [key for key, _ in rows]
+    )
+    await count_write(connection, space)
 
 
 async def _copy(connection: Connection, table: str, rows: Sequence[Row], **where: Any) -> None:

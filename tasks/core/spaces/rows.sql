@@ -1,20 +1,16 @@
 -- name: create_stage
--- Where rows wait that replace others.
+-- Where vectors wait of which some may be there already.
 CREATE TEMPORARY TABLE IF NOT EXISTS stage (
-    bucket text NOT NULL,
-    image_id text COLLATE "C" NOT NULL,
-    embedding vector({dimension}) NOT NULL,
-    generation bigint NOT NULL,
-    content_hash text
+    content_key text COLLATE "C" NOT NULL,
+    embedding vector({dimension}) NOT NULL
 ) ON COMMIT DROP
 
--- name: upsert_stage
--- Put the waiting rows in the place of those they replace; a newer generation is never overwritten.
-INSERT INTO {table} AS stored (bucket, image_id, embedding, generation, content_hash)
-SELECT bucket, image_id, embedding, generation, content_hash FROM stage
-ON CONFLICT (bucket, image_id) DO UPDATE SET
-    embedding = excluded.embedding,
-    generation = excluded.generation,
-    content_hash = excluded.content_hash,
-    embedded_at = now()
-WHERE stored.generation <= excluded.generation
+-- name: insert_stage
+-- Put the waiting vectors where there are none: that of a content never changes.
+INSERT INTO {vectors} (content_key, embedding)
+SELECT content_key, embedding FROM stage
+ON CONFLICT (content_key) DO NOTHING
+
+-- name: delete_answered_refusals
+-- A content that has a vector now is refused no longer.
+DELETE FROM birdwalk.refusals WHERE space_id = $1 AND content_key = ANY ($2::text[])

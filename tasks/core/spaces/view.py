@@ -1,4 +1,4 @@
-"""An index's view: whether it is ours and may be replaced, and which space it shows."""
+"""What readers query: an index's view, and the function that searches it."""
 
 import logging
 
@@ -7,17 +7,18 @@ import asyncpg
 from tasks.core.database.connections import Connection
 from tasks.core.database.statements import Identifier, Literal, statements_of
 from tasks.core.errors import DatabaseError, IndexNameTaken
-from tasks.core.spaces.registry import space_table
-from tasks.core.types import Space
+from tasks.core.spaces.registry import Space
 
+logger = logging.getLogger(__name__)
 sql = statements_of(__name__)
-registry_sql = statements_of("tasks.core.spaces.registry")
 
 VIEW_COMMENT = "birdwalk index"
-"""How a view's comment begins; publish knows its own views by it."""
+"""How a view's comment begins; birdwalk knows its own views by it."""
+
+FUNCTION_COMMENT = "birdwalk: the images of an index that are nearest to one of them"
 
 
-async def refuse_a_taken_name(connection: Connection, index: str) -> bool:
+async def require_free_name(connection: Connection, index: str) -> bool:
     """Return whether the index's view exists already.
 
     Raises:
@@ -34,14 +35,14 @@ async def refuse_a_taken_name(connection: Connection, index: str) -> bool:
     return True
 
 
-async def refuse_anothers_view(connection: Connection, index: str) -> None:
-    """Stop where the index's view is there, and may not be dropped: so it changes its space.
+async def require_own_view(connection: Connection, index: str) -> None:
+    """Stop where the index's view is there, and may not be replaced.
 
     Raises:
-        DatabaseError: it belongs to another role, as the schema does.
+        DatabaseError: it belongs to another role.
     """
     row = await connection.fetchrow(sql("select_relation"), index)
-    if row is None or row["droppable"]:
+    if row is None or row["replaceable"]:
         return
     view, owner, asking = f"public.{Identifier(index)}", row["owner"], row["asking"]
     remedy = f"ALTER VIEW {view} OWNER TO {asking}; to give the view away"
@@ -54,63 +55,58 @@ async def refuse_anothers_view(connection: Connection, index: str) -> None:
     )
 
 
-logger = logging.getLogger(__name__)
+async def hold_index(connection: Connection, index: str) -> int | None:
+    """Keep an index from others until the caller's transaction ends.
+
+    Returns:
+        The number of the space that readers see; None before the first.
+    """
+    active: int | None = await connection.fetchval(sql("select_active_space"), index)
+    return active
 
 
-async def activate(connection: Connection, space: Space) -> None:
+async def show_space(connection: Connection, space: Space, extension: str) -> None:
     """Make a space the one that readers see, inside the caller's transaction.
+
+    Whoever changes what readers see holds the index meanwhile, so that others wait.
 
     Raises:
         IndexNameTaken: the index's name belongs to a relation that birdwalk did not make.
-        DatabaseError: its view is another role's.
+        DatabaseError: its view is another role's, or what depends on it does not allow it.
     """
-    await refuse_a_taken_name(connection, space.index)
-    await refuse_anothers_view(connection, space.index)
-    await _repoint_view(connection, space)
-    await connection.execute(registry_sql("retire_active_space"), space.index, space.space_id)
-    await connection.execute(registry_sql("activate_space"), space.space_id)
-
-
-async def _repoint_view(connection: Connection, space: Space) -> None:
-    index = Identifier(space.index)
-    grants = await connection.fetch(sql("select_grants"), space.index)
-    owner = await connection.fetchval(sql("select_other_owner"), space.index)
-    await connection.execute(sql("drop_view", index=index))
-    await connection.execute(
-        sql("create_view", index=index, table=space_table(space), model=Literal(space.model))
-    )
-    await comment_view(connection, space)
-    for grant in grants:
-        # Privileges come from the catalogue; the grantee is quoted by regrole's own output.
-        grantee = "PUBLIC" if grant["public"] else grant["grantee"]
-        option = " WITH GRANT OPTION" if grant["grantable"] else ""
-        column = f" ({Identifier(grant['column_name'])})" if grant["column_name"] else ""
+    exists = await require_free_name(connection, space.index)
+    active = await hold_index(connection, space.index)
+    if not exists or active != space.space_id:
+        await require_own_view(connection, space.index)
         await connection.execute(
-            f"GRANT {grant['privilege']}{column} ON public.{index} TO {grantee}{option}"
+            sql(
+                "replace_view",
+                index=Identifier(space.index),
+                model=Literal(space.model),
+                extension=Identifier(extension),
+                **space.tables,
+            )
         )
-    if owner is not None:
-        await _give_back(connection, index, owner)
+        await connection.execute(sql("update_active_space"), space.index, space.space_id)
+    await _comment_view(connection, space)
+    await _create_function(connection, extension)
+    await connection.execute(sql("update_published_at"), space.space_id)
 
 
-async def _give_back(connection: Connection, index: Identifier, owner: str) -> None:
-    """Make the view its former owner's, who takes the place of the grantor too."""
-    try:
-        async with connection.transaction():
-            await connection.execute(f"ALTER VIEW public.{index} OWNER TO {owner}")
-    except asyncpg.InsufficientPrivilegeError as error:
-        # An owner's rights are no grants: without this one, the former could not even read.
-        await connection.execute(f"GRANT ALL ON public.{index} TO {owner} WITH GRANT OPTION")
-        logger.warning(
-            "View public.%s belonged to %s and belongs to who published it now, since Postgres"
-            " refused to give it back: %s.",
-            index,
-            owner,
-            error,
-        )
+async def drop_view(connection: Connection, index: str) -> None:
+    """Remove an index's view.
+
+    Raises:
+        IndexNameTaken: the name belongs to a relation that birdwalk did not make.
+        DatabaseError: the view is another role's.
+    """
+    await require_free_name(connection, index)
+    await require_own_view(connection, index)
+    await connection.execute(sql("drop_view", index=Identifier(index)))
 
 
-async def comment_view(connection: Connection, space: Space) -> None:
-    """Tell readers what their searches need: nobody but the view's comment reaches them all."""
+async def _comment_view(connection: Connection, space: Space) -> None:
+    """Tell searches what they need: nobody but the view's comment reaches them all."""
     needed = f"SET hnsw.ef_search = {space.ef_search}"
     comment = f"{VIEW_COMMENT}: {needed} before you search it."
     row = await connection.fetchrow(sql("select_relation"), space.index)
@@ -128,3 +124,17 @@ async def comment_view(connection: Connection, space: Space) -> None:
             space.index,
             needed,
         )
+
+
+async def _create_function(connection: Connection, extension: str) -> None:
+    """Make find_similar where it is missing; one that somebody else made is left alone."""
+    row = await connection.fetchrow(sql("select_function"))
+    if row is not None:
+        if row["comment"] != FUNCTION_COMMENT:
+            logger.warning(
+                "public.find_similar(text, integer, text, text) exists and is not birdwalk's: it"
+                " was left alone."
+            )
+        return
+    await connection.execute(sql("create_find_similar", extension=Identifier(extension)))
+    await connection.execute(sql("comment_find_similar", comment=Literal(FUNCTION_COMMENT)))

@@ -1,47 +1,114 @@
 -- name: select_relation
 -- What stands in the place of the view: its kind, whether birdwalk made it, whose it is, and whether
--- who asks may drop it: its owner may, and the schema's.
+-- who asks may replace it: its owner may.
 SELECT relkind::text AS kind, obj_description(pg_class.oid, 'pg_class') AS comment,
     relowner::regrole::text AS owner, quote_ident(current_user) AS asking,
     (SELECT rolsuper FROM pg_roles WHERE pg_roles.oid = relowner) AS owner_is_superuser,
-    pg_has_role(relowner, 'USAGE') OR pg_has_role(nspowner, 'USAGE') AS droppable
-FROM pg_class
-JOIN pg_namespace ON pg_namespace.oid = relnamespace
-WHERE relnamespace = 'public'::regnamespace AND relname = $1
-
--- name: select_grants
--- Who may do what with the view, or with one column of it, to be granted again on its successor.
-SELECT acl.privilege_type AS privilege, acl.grantee::regrole::text AS grantee,
-    acl.grantee = 0 AS public, acl.is_grantable AS grantable, granted.column_name
-FROM (
-    SELECT relowner, relacl AS acl, NULL AS column_name
-    FROM pg_class
-    WHERE relnamespace = 'public'::regnamespace AND relname = $1
-    UNION ALL
-    SELECT relowner, attacl, attname::text
-    FROM pg_class
-    JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
-    WHERE relnamespace = 'public'::regnamespace AND relname = $1
-) AS granted, aclexplode(granted.acl) AS acl
-WHERE acl.grantee <> granted.relowner
-
--- name: select_other_owner
--- The view's owner, where that is not who publishes.
-SELECT relowner::regrole::text
+    pg_has_role(relowner, 'USAGE') AS replaceable
 FROM pg_class
 WHERE relnamespace = 'public'::regnamespace AND relname = $1
-    AND relowner <> (SELECT oid FROM pg_roles WHERE rolname = current_user)
 
--- name: drop_view
--- CREATE OR REPLACE VIEW refuses a vector of another dimension.
-DROP VIEW IF EXISTS public.{index}
-
--- name: create_view
--- What readers query. CREATE takes no bound values, so the model's name is a quoted literal.
-CREATE VIEW public.{index} AS
-SELECT image_id, content, embedding, bucket, generation, {model}::text AS model
-FROM {table}
+-- name: replace_view
+-- What readers query. The vector is shown without its dimension, so that the view can be led to a
+-- space of another one and keeps its owner and its grants. Nothing can be bound here, so the
+-- model's name is a quoted literal.
+CREATE OR REPLACE VIEW public.{index} AS
+SELECT
+    images.image_id,
+    'gs://' || images.bucket || '/' || images.image_id AS content,
+    vectors.embedding::{extension}.vector AS embedding,
+    images.bucket,
+    images.generation,
+    {model}::text AS model,
+    images.size,
+    images.content_type,
+    images.updated,
+    images.metadata
+FROM {images} AS images
+JOIN {vectors} AS vectors USING (content_key)
 
 -- name: comment_view
--- How publish knows its own views, and what readers are told.
+-- How publish knows its own views, and what searches are told.
 COMMENT ON VIEW public.{index} IS {comment}
+
+-- name: drop_view
+-- An index that is given up.
+DROP VIEW IF EXISTS public.{index}
+
+-- name: select_active_space
+-- The space that readers of an index see, held for the caller's transaction: whoever changes what
+-- readers see waits here for its turn.
+SELECT space_id FROM birdwalk.indexes WHERE index_name = $1 FOR UPDATE
+
+-- name: update_active_space
+-- The space that readers see from this transaction on.
+UPDATE birdwalk.indexes SET space_id = $2 WHERE index_name = $1
+
+-- name: update_published_at
+-- When a space was last shown.
+UPDATE birdwalk.spaces SET published_at = now() WHERE space_id = $1
+
+-- name: select_function
+-- Whether there is a function of that name and those arguments, and whose it is.
+SELECT
+    obj_description(pg_proc.oid, 'pg_proc') AS comment,
+    pg_has_role(proowner, 'USAGE') AS replaceable
+FROM pg_proc
+WHERE pg_proc.oid = to_regprocedure('public.find_similar(text, integer, text, text)')
+
+-- name: create_find_similar
+-- The nearest images of an index, with what its searches need: read from the view's comment, where
+-- the gate's measurement is. It reads with the rights of who asks, so SELECT on the view is enough.
+-- A text body survives that the view is led to another space.
+CREATE FUNCTION public.find_similar(
+    image text, count integer DEFAULT 10, prefix text DEFAULT '', index text DEFAULT 'image_embeddings'
+)
+RETURNS TABLE (image_id text, distance double precision, content text)
+LANGUAGE plpgsql
+SET hnsw.ef_search = 100
+SET hnsw.iterative_scan = 'strict_order'
+AS $find_similar$
+DECLARE
+    view regclass := to_regclass(format('public.%I', index));
+    question {extension}.vector;
+    asked text;
+    measured integer;
+BEGIN
+    IF view IS NULL THEN
+        RAISE EXCEPTION 'There is no index %.', quote_literal(index)
+            USING HINT = 'Give the name of a view that birdwalk made, as in index => ''cropped''.';
+    END IF;
+    EXECUTE format(
+        'SELECT embedding, content FROM %s WHERE image_id = $1 ORDER BY bucket LIMIT 1', view
+    ) INTO question, asked USING image;
+    IF question IS NULL THEN
+        RAISE EXCEPTION 'Image % is not in index %.', quote_literal(image), quote_literal(index)
+            USING HINT = 'Give the full object name of an image of the index.';
+    END IF;
+    measured := substring(obj_description(view, 'pg_class') from 'hnsw.ef_search = (\d+)')::integer;
+    PERFORM
+        set_config(
+            'hnsw.ef_search',
+            least(1000, greatest(measured, 2 * count, CASE prefix WHEN '' THEN 0 ELSE 400 END))::text,
+            true
+        ),
+        -- Behind a filter strict_order would leave out what it finds late.
+        set_config(
+            'hnsw.iterative_scan',
+            CASE prefix WHEN '' THEN 'strict_order' ELSE 'relaxed_order' END,
+            true
+        );
+    RETURN QUERY EXECUTE format(
+        'WITH candidates AS MATERIALIZED ('
+        ' SELECT image_id, embedding OPERATOR({extension}.<->) $1 AS distance, content FROM %s'
+        ' WHERE content <> $2 AND starts_with(image_id, $3)'
+        ' ORDER BY embedding OPERATOR({extension}.<->) $1 LIMIT $4 * 4)'
+        ' SELECT image_id, distance, content FROM candidates ORDER BY distance, image_id LIMIT $4',
+        view
+    ) USING question, asked, prefix, count;
+END
+$find_similar$
+
+-- name: comment_find_similar
+-- How publish knows its own function.
+COMMENT ON FUNCTION public.find_similar(text, integer, text, text) IS {comment}
