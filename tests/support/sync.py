@@ -2,22 +2,24 @@
 
 from dataclasses import dataclass
 
+from tasks.core.concurrency import for_each
 from tasks.core.embedding import embed_batch, outcomes
-from tasks.core.loading import build_index, insert_batch, reuse_vectors, write_csv
+from tasks.core.embedding.work_list import claim_batches
+from tasks.core.loading import build_index, insert_batch, write_csv
 from tasks.core.planning import create_table, list_images, plan_sync
 from tasks.core.publishing import publish, verify
 from tasks.core.runs.lifecycle import open_run
 from tasks.core.runs.options import SyncOptions
 from tasks.core.runs.run import Run
 from tasks.core.settings import Settings
+from tasks.core.spaces.registry import Space
 from tasks.core.types import (
-    BatchReport,
+    Batch,
+    Counts,
     CsvReport,
     IndexReport,
     Listing,
-    RemovalReport,
-    ReuseReport,
-    Space,
+    Publication,
     SyncPlan,
     Verdict,
 )
@@ -32,18 +34,17 @@ class Synced:
 
     run_id: int
     listing: Listing
+    space: Space
     plan: SyncPlan
-    reports: tuple[BatchReport, ...]
+    batches: tuple[Counts, ...]
     csv: CsvReport
-    reused: ReuseReport
-    removed: RemovalReport
     index: IndexReport
     verdict: Verdict
-    space: Space
+    published: Publication
 
     def total(self, field: str) -> int:
-        """Return the sum of a field over the batches' reports."""
-        return sum(getattr(report, field) for report in self.reports)
+        """Return the sum of a field over the batches' counts."""
+        return sum(getattr(counts, field) for counts in self.batches)
 
 
 def options(bucket: str, **changes: object) -> SyncOptions:
@@ -51,36 +52,35 @@ def options(bucket: str, **changes: object) -> SyncOptions:
 
     Shares of a handful of images are large: the guards on them are open unless a test closes them.
     """
-    open_guards = {"max_deletions": 1.0, "max_refusals": 1.0, "max_pending": 1.0}
+    open_guards = {"max_deletions": 1.0, "max_refusals": 1.0, "max_leftovers": 1.0}
     return SyncOptions(**{"bucket": bucket, "requests_per_minute": FAST, **open_guards, **changes})  # type: ignore[arg-type]  # each test names real fields
 
 
 async def prepare(run: Run) -> SyncPlan:
-    """List the bucket, make the table, plan, and stop where a guard says so."""
+    """List the bucket, make the tables, plan, and stop where a guard says so."""
     await list_images.list_images(run)
     await create_table.create_table(run)
     made = await plan_sync.plan_sync(run)
-    plan_sync.refuse_unguarded(made)
+    plan_sync.check_guards(made)
     return made
 
 
-async def load(run: Run, made: SyncPlan) -> tuple[BatchReport, ...]:
-    """Embed and insert the batches of a plan, one after the other."""
-    return tuple(
-        [
-            await insert_batch.insert_batch(run, await embed_batch.embed_batch(run, batch.number))
-            for batch in made.batches
-        ]
-    )
+async def load(run: Run) -> tuple[Counts, ...]:
+    """Embed and insert the batches that nobody has, one after the other."""
+
+    async def embed_and_insert(batch: Batch) -> Counts:
+        counts = await embed_batch.embed_batch(run, batch.number)
+        return await insert_batch.insert_batch(run, batch.number, counts)
+
+    return tuple(await for_each(claim_batches(run), embed_and_insert, 1))
 
 
-async def finish(run: Run) -> Verdict:
+async def finish(run: Run) -> tuple[IndexReport, Verdict, Publication]:
     """Build the index, verify, and publish, or stop where the gate says so."""
-    await build_index.build_index(run)
+    index = await build_index.build_index(run)
     verdict = await verify.verify(run)
-    verify.refuse_failed(verdict)
-    await publish.publish(run)
-    return verdict
+    verify.check_verdict(verdict)
+    return index, verdict, await publish.publish(run)
 
 
 async def sync(settings: Settings, bucket: str, **changes: object) -> Synced:
@@ -91,27 +91,20 @@ async def sync(settings: Settings, bucket: str, **changes: object) -> Synced:
 
 async def carry_out(run: Run, made: SyncPlan) -> Synced:
     """Do what a plan says, to the end, and return what each step did."""
-    known = await reuse_vectors.reuse_vectors(run, made)
-    reports = await load(run, made)
+    batches = await load(run)
     csv = await write_csv.write_csv(run)
-    twins = await reuse_vectors.reuse_vectors(run, made)
-    outcomes.refuse_too_many(run, await outcomes.list_refusals(run))
-    outcomes.refuse_too_many_pending(run, await outcomes.list_pending(run))
-    removed = await reuse_vectors.remove_gone(run, made)
-    index = await build_index.build_index(run)
-    verdict = await verify.verify(run)
-    verify.refuse_failed(verdict)
-    space = await publish.publish(run)
+    outcomes.check_refusals(run, await outcomes.list_refusals(run))
+    outcomes.check_leftovers(run, await outcomes.list_leftovers(run))
+    index, verdict, published = await finish(run)
     assert run.listing is not None
     return Synced(
         run_id=run.run_id,
         listing=run.listing,
+        space=run.space,
         plan=made,
-        reports=reports,
+        batches=batches,
         csv=csv,
-        reused=ReuseReport(known.touched + twins.touched, known.copied + twins.copied),
-        removed=removed,
         index=index,
         verdict=verdict,
-        space=space,
+        published=published,
     )

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from tasks.core.errors import (
     BucketForbidden,
-    Imageused,
+    ImageRefused,
     InvalidInput,
     StorageError,
     TransientFailure,
@@ -135,7 +135,7 @@ class PreparedPictures(PictureSource):
         """Return the prepared bytes of the listed version of an image.
 
         Raises:
-            Imageused: it cannot be decoded, or is too large to be.
+            ImageRefused: it cannot be decoded, or is too large to be.
             ImageGone: that version is not there any more.
             TransientFailure: the storage did not answer.
             UnexplainedFailure: it may not be read.
@@ -159,7 +159,7 @@ class PreparedPictures(PictureSource):
                     self._preparers, self._prepare, data, "The image", self._model
                 )
             except UnreadablePicture as error:
-                raise Imageused(str(error)) from error
+                raise ImageRefused(str(error)) from error
 
     def close(self) -> None:
         """Drop what has not begun; what has ends by itself."""
