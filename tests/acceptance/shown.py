@@ -59,7 +59,7 @@ async def make_shown_runs(
         "TooManyRefusals": sync(max_refusals=0.01),
         "SystemicFailure": sync(index="another") | {"model": {"denied": True}},
         # Its little time holds for all that follow; they ask the model nothing.
-        "pending": sync(index="left", prefix="birds/", query="birds/bird.png", max_pending=1)
+        "pending": sync(index="left", prefix="birds/", query="birds/bird.png", max_leftovers=1)
         | {"model": UNANSWERED, "environment": {"BIRDWALK_IMAGE_TIME_BUDGET_SECONDS": "0.3"}},
         # The last: all that follow would have no database.
         "DatabaseUnavailable": sync() | {"environment": {"BIRDWALK_DATABASE_URL": NOWHERE}},

@@ -16,7 +16,8 @@ from tasks.core.database.statements import Identifier, statements_of
 from tasks.core.pictures.preparing import Crop
 from tasks.core.spaces.nearest import nearest, nearest_exact
 from tasks.core.spaces.registry import find_active_space, space_table
-from tasks.core.types import Neighbour, Space
+from tasks.core.spaces.registry import Space
+from tasks.core.types import Neighbour
 from tests.bench.figures import Bar, Figure
 from tests.bench.session import BUCKET, DIMENSION, SAMPLES, Session
 from tests.support.buckets import LocalBucket, storage_client

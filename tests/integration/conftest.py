@@ -16,7 +16,7 @@ from deployments.local.stack import Stack
 from deployments.local.storage import server as storage
 from deployments.local.storage.samples import ensure_samples
 from tasks.core.embedding import embed_image
-from tasks.core.runs import index_lock
+from tasks.core.runs import space_lock
 from tasks.core.runs.lifecycle import open_run
 from tasks.core.runs.run import Run
 from tasks.core.searching.searcher import Searcher, open_searcher
@@ -70,7 +70,7 @@ async def run(settings: Settings, bucket: LocalBucket) -> AsyncIterator[Run]:
 @pytest.fixture
 def unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a run that lost its connection find out only when it asks."""
-    monkeypatch.setattr(index_lock, "SECONDS_BETWEEN_BEATS", 600.0)
+    monkeypatch.setattr(space_lock, "SECONDS_BETWEEN_BEATS", 600.0)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ DIMENSION = 128
 MOST_LOST = round(2 * REQUESTS_PER_MINUTE / 60 * LATENCY_SECONDS) + 4
 """What the limiter lets be in flight: twice pace x latency, and four."""
 
-EXPECTED = ("DatabaseUnavailable", "IndexBusy", "verdict could not be recorded: Postgres")
+EXPECTED = ("DatabaseUnavailable", "SpaceBusy", "verdict could not be recorded: Postgres")
 """What a run may end with whose database was killed."""
 
 PATIENCE_SECONDS = 240.0
@@ -111,7 +111,7 @@ class Attack:
 
         await until(ended, PATIENCE_SECONDS)
         said = last_words(log)
-        if second.poll() != 1 or "IndexBusy" not in said:
+        if second.poll() != 1 or "SpaceBusy" not in said:
             self.faults.append(f"a second run beside run {self.runs} was not sent away: {said}")
 
     @property

@@ -9,7 +9,8 @@ import numpy as np
 
 from tasks.core.csv_parts import read_part
 from tasks.core.embedding.embed_batch import BatchEmbedder
-from tasks.core.types import ImageRef, Space, Vector
+from tasks.core.spaces.registry import Space
+from tasks.core.types import ImageRef, Vector
 
 SPACE = Space(1, "photos", "multimodalembedding@001", 2, "none", "space_1", "loading")
 VECTOR: Vector = np.array([0.6, 0.8], dtype=np.float32)

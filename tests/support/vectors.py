@@ -7,7 +7,8 @@ import numpy as np
 from tasks.core.planning.create_table import create_table
 from tasks.core.runs.run import Run
 from tasks.core.spaces.rows import Row, load_rows
-from tasks.core.types import Space, Vector
+from tasks.core.spaces.registry import Space
+from tasks.core.types import Vector
 
 
 def clustered(count: int, dimension: int, clusters: int = 200, seed: int = 0) -> Iterator[Vector]:

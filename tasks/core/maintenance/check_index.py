@@ -14,7 +14,8 @@ from tasks.core.spaces.hnsw import OPERATOR_CLASS, ROWS_THAT_PAY
 from tasks.core.spaces.recall import check_recall, sample_rows
 from tasks.core.spaces.registry import find_active_space, space_table
 from tasks.core.text import count
-from tasks.core.types import Check, Space
+from tasks.core.spaces.registry import Space
+from tasks.core.types import Check
 
 sql = statements_of(__name__)
 hnsw_sql = statements_of("tasks.core.spaces.hnsw")

@@ -22,7 +22,7 @@ async def drop_space(
 
     Raises:
         InvalidInput: there is no such space, or it is the one that readers see.
-        IndexBusy: a run holds the index.
+        SpaceBusy: a run holds the index.
         PartInUse: a process of a dead run still writes.
     """
     async with held_index(database, index, "birdwalk drop-space"):
@@ -47,7 +47,7 @@ async def drop_index(settings: Settings, index: str) -> None:
     """Remove an index with all its spaces, vectors and refusals; the runs' history stays.
 
     Raises:
-        IndexBusy: a run holds it.
+        SpaceBusy: a run holds it.
         IndexNameTaken: the name belongs to a relation that birdwalk did not make.
         DatabaseError: its view is another role's.
     """

@@ -43,7 +43,7 @@ async def switch_space(
     Raises:
         InvalidInput: there is no such space, or none to go back to.
         GuardStopped: it never passed the gate, or is less complete than that.
-        IndexBusy: a run holds the index.
+        SpaceBusy: a run holds the index.
     """
     async with held_index(database, index, "birdwalk rollback"):
         async with database.connection() as connection:

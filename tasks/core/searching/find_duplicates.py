@@ -15,7 +15,7 @@ from tasks.core.errors import InvalidInput
 from tasks.core.searching.searcher import Searcher
 from tasks.core.spaces.nearest import widen_search
 from tasks.core.spaces.registry import find_active_space, space_table
-from tasks.core.types import Space
+from tasks.core.spaces.registry import Space
 
 sql = statements_of(__name__)
 

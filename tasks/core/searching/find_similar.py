@@ -17,7 +17,7 @@ from tasks.core.spaces.drift import LastListing, find_last_listing
 from tasks.core.spaces.nearest import widen_search
 from tasks.core.spaces.registry import find_active_space, refuse_empty, space_table
 from tasks.core.text import count
-from tasks.core.types import Space
+from tasks.core.spaces.registry import Space
 
 sql = statements_of(__name__)
 

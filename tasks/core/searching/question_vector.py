@@ -25,7 +25,8 @@ from tasks.core.pictures.scaling import read_file
 from tasks.core.searching.question import Question, parse_uri
 from tasks.core.searching.searcher import Searcher
 from tasks.core.spaces.registry import space_table
-from tasks.core.types import Space, Vector
+from tasks.core.spaces.registry import Space
+from tasks.core.types import Vector
 
 sql = statements_of(__name__)
 nearest_sql = statements_of("tasks.core.spaces.nearest")

@@ -10,7 +10,8 @@ from tasks.core.google.storage import open_client
 from tasks.core.google.vertex import VertexEmbedder, open_embedder
 from tasks.core.searching.cache import BoundedCache, Lazy
 from tasks.core.settings import Settings
-from tasks.core.types import Space, Vector
+from tasks.core.spaces.registry import Space
+from tasks.core.types import Vector
 
 FAILURE_SECONDS = 10.0
 """Credentials that are missing are not looked for again for each question and thumbnail."""

@@ -8,7 +8,7 @@ from tasks.core.database.connections import Connection
 from tasks.core.database.statements import statements_of
 from tasks.core.spaces.registry import read_space, space_table
 from tasks.core.text import count
-from tasks.core.types import Space
+from tasks.core.spaces.registry import Space
 
 sql = statements_of(__name__)
 registry_sql = statements_of("tasks.core.spaces.registry")

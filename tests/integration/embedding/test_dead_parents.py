@@ -48,7 +48,7 @@ async def test_two_shards_stop_within_seconds_after_their_run_was_killed(
     for shard, end in zip(shards, ends, strict=True):
         said = end.result()[1].decode()
         assert shard.returncode == STOPPED, said
-        assert f"IndexBusy: Run {run_id} does not hold index" in said
+        assert f"SpaceBusy: Run {run_id} does not hold index" in said
     assert await model_server.calls() == paid < IMAGES
     assert await fetchval(url, "SELECT count(*) FROM birdwalk.batches") == 0
     parts = sorted(settings.data_directory.glob("runs/*/parts/*.csv"))

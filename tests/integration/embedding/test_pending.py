@@ -78,12 +78,12 @@ async def test_too_many_that_are_left_fail_the_run_and_name_the_parameter(
     bucket.put_pictures(4)
     await model_server.configure(errors_by_name={**FAILING, "0003.png": "UNAVAILABLE"})
     said = (
-        r"2 of 4 images \(50.0%\) got no vector.*at most 1 \(1.0%\).*UNAVAILABLE.*max_pending=0.5"
+        r"2 of 4 images \(50.0%\) got no vector.*at most 1 \(1.0%\).*UNAVAILABLE.*max_leftovers=0.5"
     )
     with pytest.raises(TooManyPending, match=said):
-        await sync(hasty, bucket.name, max_pending=0.01)
+        await sync(hasty, bucket.name, max_leftovers=0.01)
     assert await fetchval(url, VIEW) is None
-    assert (await sync(hasty, bucket.name, max_pending=0.5)).verdict.rows == 2
+    assert (await sync(hasty, bucket.name, max_leftovers=0.5)).verdict.rows == 2
 
 
 async def test_a_share_of_a_few_images_is_rounded_up_but_none_is_none(
@@ -92,9 +92,9 @@ async def test_a_share_of_a_few_images_is_rounded_up_but_none_is_none(
     bucket.put_pictures(4)
     await model_server.configure(errors_by_name=FAILING)
     with pytest.raises(TooManyPending, match=r"1 of 4 images .*at most 0 \(0.0%\)"):
-        await sync(hasty, bucket.name, max_pending=0.0)
+        await sync(hasty, bucket.name, max_leftovers=0.0)
     assert await fetchval(url, VIEW) is None
-    assert (await sync(hasty, bucket.name, max_pending=0.01)).verdict.rows == 3
+    assert (await sync(hasty, bucket.name, max_leftovers=0.01)).verdict.rows == 3
 
 
 async def test_what_is_lost_fails_the_gate_beside_what_is_left(

@@ -13,7 +13,7 @@ from tasks.core.embedding.shards import (
     live_shards,
     unfinished_batches,
 )
-from tasks.core.errors import DatabaseUnavailable, IndexBusy, InvalidInput
+from tasks.core.errors import DatabaseUnavailable, SpaceBusy, InvalidInput
 from tasks.core.loading.insert_batch import insert_batch
 from tasks.core.runs import index_lock
 from tasks.core.runs.lifecycle import attach_run, open_run
@@ -126,7 +126,7 @@ async def test_a_shard_whose_run_died_stops_in_the_middle_of_a_batch(
         # As good as dead: it does not take its index again.
         monkeypatch.setattr(run.hold, "take", asyncio.Event().wait)
         assert await fetchval(url, CUT, "%run parent") == 1
-        with pytest.raises(IndexBusy, match=f"Run {run.run_id} does not hold index") as stopped:
+        with pytest.raises(SpaceBusy, match=f"Run {run.run_id} does not hold index") as stopped:
             await working
         assert isinstance(stopped.value.__cause__, asyncio.CancelledError)
         calls = await model_server.calls()
@@ -160,7 +160,7 @@ async def test_a_shard_that_was_given_up_cannot_come_back(
             assert await give_up_shard(run, 0)
             await do(shard, 2)
 
-    with pytest.raises(IndexBusy, match="was given up by its run"):
+    with pytest.raises(SpaceBusy, match="was given up by its run"):
         await be_given_up()
     left = await unfinished_batches(run, made)
     assert [batch.number for batch in left] == [2]
@@ -180,7 +180,7 @@ async def test_a_shard_that_was_given_up_cannot_come_back_where_its_run_was_cut_
             assert await fetchval(url, CUT, "birdwalk test") == 1
             await do(shard, 1)
 
-    with pytest.raises(IndexBusy, match="was given up by its run"):
+    with pytest.raises(SpaceBusy, match="was given up by its run"):
         await be_given_up()
     assert await unfinished_batches(run, made) == made.batches
 

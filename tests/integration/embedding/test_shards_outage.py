@@ -20,7 +20,7 @@ from prefect.states import Completed, Crashed, Pending
 from tasks import shards
 from tasks.core.embedding.embed_batch import embed_batch
 from tasks.core.embedding.shards import batches_of_shard, live_shards, unfinished_batches
-from tasks.core.errors import IndexBusy, InvalidInput, PrefectUnavailable
+from tasks.core.errors import SpaceBusy, InvalidInput, PrefectUnavailable
 from tasks.core.loading.insert_batch import insert_batch
 from tasks.core.runs.lifecycle import attach_run
 from tasks.core.runs.run import Run
@@ -261,7 +261,7 @@ async def test_a_living_shard_that_prefect_calls_ended_cannot_come_back_once_it_
             await running
             await embed_batch(shard, 1)
 
-    with pytest.raises(IndexBusy, match="was given up by its run"):
+    with pytest.raises(SpaceBusy, match="was given up by its run"):
         await be_cut_off()
 
 

@@ -14,7 +14,8 @@ from tasks.core.planning.create_table import create_table
 from tasks.core.runs.run import Run
 from tasks.core.settings import Settings
 from tasks.core.spaces.rows import Row, load_rows
-from tasks.core.types import Space, Vector
+from tasks.core.spaces.registry import Space
+from tasks.core.types import Vector
 from tests.support.buckets import LocalBucket, picture
 from tests.support.databases import execute, fetch, fetchval
 from tests.support.model_server import ModelServer

@@ -116,11 +116,11 @@ async def test_what_a_completed_run_left_for_the_next_is_said_and_is_no_drift(
         errors_by_name=dict.fromkeys(("0002.png", "new.png", "copy of new.png"), "UNAVAILABLE")
     )
     with pytest.raises(TooManyPending):
-        await sync(hasty, bucket.name, max_pending=0.01)
+        await sync(hasty, bucket.name, max_leftovers=0.01)
     health = await check(settings)
     assert (failed(health), health.left) == ([DRIFT], 0)
     bucket.put("embedded.png", picture(92))
-    await sync(hasty, bucket.name, max_pending=0.2)
+    await sync(hasty, bucket.name, max_leftovers=0.2)
     health = await check(settings)
     assert (failed(health), health.left) == ([], 3)
     said = "2 missing, 1 outdated, 0 gone of 23 listed: 0.0% without 3 left for the next run"

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from tasks.core.database.connections import Database, open_database
-from tasks.core.errors import GuardStopped, IndexBusy, IndexNameTaken, InvalidInput
+from tasks.core.errors import GuardStopped, SpaceBusy, IndexNameTaken, InvalidInput
 from tasks.core.maintenance.drop_space import drop_space
 from tasks.core.maintenance.rollback import list_spaces, switch_space
 from tasks.core.runs.lifecycle import open_run
@@ -207,7 +207,7 @@ async def test_an_index_that_a_run_holds_is_neither_switched_nor_are_its_spaces_
             switch_space(database, INDEX, None, 1.0),
             drop_space(database, settings, INDEX, 1),
         ):
-            with pytest.raises(IndexBusy, match="busy-wren"):
+            with pytest.raises(SpaceBusy, match="busy-wren"):
                 await act
     await switch_space(database, INDEX, None, 0.0)
 

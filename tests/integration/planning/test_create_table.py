@@ -9,7 +9,7 @@ from tasks.core.planning.create_table import create_table
 from tasks.core.runs.lifecycle import open_run
 from tasks.core.runs.options import SyncOptions
 from tasks.core.settings import Settings
-from tasks.core.types import Space
+from tasks.core.spaces.registry import Space
 from tests.support.buckets import LocalBucket
 from tests.support.databases import execute, fetch, fetchval, secret
 from tests.support.model_server import ModelServer

@@ -7,7 +7,7 @@ import pytest
 
 from tasks.core.database.connections import Database, open_database
 from tasks.core.embedding.embed_batch import embed_batch
-from tasks.core.errors import IndexBusy
+from tasks.core.errors import SpaceBusy
 from tasks.core.loading.reuse_vectors import remove_gone
 from tasks.core.runs import index_lock
 from tasks.core.runs.index_lock import IndexHold, ShardHold, kept
@@ -51,7 +51,7 @@ async def test_of_two_runs_on_one_index_the_second_ends_at_once_and_says_who_hol
     bucket.put_pictures(6)
     async with open_run(options(bucket.name), settings, "run early-bird") as run:
         made = await prepare(run)
-        with pytest.raises(IndexBusy, match=r"held by another run \(birdwalk run early-bird since"):
+        with pytest.raises(SpaceBusy, match=r"held by another run \(birdwalk run early-bird since"):
             await sync(settings, bucket.name)
         assert await fetchval(url, "SELECT count(*) FROM birdwalk.runs") == 1
         report = await embed_batch(run, made.batches[0].number)
@@ -102,12 +102,12 @@ async def test_a_run_that_lost_its_index_stops_in_the_middle_of_a_batch(
 
     usurping = asyncio.create_task(usurp())
     lost = r"held by another run \(birdwalk run usurper since.*What was embedded is kept"
-    with pytest.raises(IndexBusy, match=lost):
+    with pytest.raises(SpaceBusy, match=lost):
         await be_long()
     await usurping
     assert await model_server.calls() < 15
     verdict = await fetchval(url, "SELECT verdict || ', ' || message FROM birdwalk.runs")
-    assert verdict.startswith("failed, IndexBusy: Index")
+    assert verdict.startswith("failed, SpaceBusy: Index")
     await usurper.close()
 
 
@@ -132,7 +132,7 @@ async def test_a_run_that_another_ran_behind_stops_before_it_deletes_anything(
         await cut(url, "%slow-snail")
         # The listing that the plan was made from is replaced by this one's.
         await sync(settings, bucket.name, limit=1)
-        with pytest.raises(IndexBusy, match=f"Run {run.run_id} lost its connection, and another"):
+        with pytest.raises(SpaceBusy, match=f"Run {run.run_id} lost its connection, and another"):
             await remove_gone(run, made)
     assert await fetchval(url, "SELECT count(*) FROM image_embeddings") == 5
 
@@ -143,7 +143,7 @@ async def test_a_shard_works_only_for_a_run_that_holds_its_index(
     async with open_run(options(bucket.name), settings, "test") as run:
         hold = ShardHold(database, run.options.index, run.run_id, 0)
         await hold.take()
-    with pytest.raises(IndexBusy, match=f"Run {run.run_id} does not hold index"):
+    with pytest.raises(SpaceBusy, match=f"Run {run.run_id} does not hold index"):
         await hold.take()
     await hold.release()
 
@@ -157,7 +157,7 @@ async def test_a_shard_stops_for_a_run_whose_index_a_later_run_holds(
         await hold.take()
         await cut(url, "%run first")
         async with open_run(options(bucket.name), settings, "run second"):
-            with pytest.raises(IndexBusy, match=f"Run {dead.run_id} does not hold"):
+            with pytest.raises(SpaceBusy, match=f"Run {dead.run_id} does not hold"):
                 await hold.take()
     await hold.release()
 
@@ -168,7 +168,7 @@ async def test_a_shard_has_one_process(
     async with open_run(options(bucket.name), settings, "test") as run:
         first, second = (ShardHold(database, run.options.index, run.run_id, 3) for _ in range(2))
         await first.take()
-        with pytest.raises(IndexBusy, match=f"Shard 3 of run {run.run_id} works already"):
+        with pytest.raises(SpaceBusy, match=f"Shard 3 of run {run.run_id} works already"):
             await second.take()
         await first.release()
         await second.take()
@@ -219,7 +219,7 @@ async def test_a_hold_that_was_refused_leaves_no_connection_behind(
 ) -> None:
     async with open_run(options(bucket.name), settings, "test"):
         refused = IndexHold(database, "image_embeddings", "birdwalk too-late")
-        with pytest.raises(IndexBusy):
+        with pytest.raises(SpaceBusy):
             await refused.take()
 
         async def is_gone() -> bool:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tasks.core.embedding.embed_batch import embed_batch
-from tasks.core.errors import IndexBusy, SystemicFailure
+from tasks.core.errors import SpaceBusy, SystemicFailure
 from tasks.core.runs.lifecycle import open_run
 from tasks.core.runs.run import Run
 from tasks.core.settings import Settings
@@ -22,7 +22,7 @@ async def test_a_held_index_is_refused_to_a_second_run_and_free_when_the_holder_
     bucket.put_pictures(3)
     async with open_run(options(bucket.name), settings, "run merry-finch"):
         busy = r"'image_embeddings' is held by another run \(birdwalk run merry-finch since"
-        with pytest.raises(IndexBusy, match=busy):
+        with pytest.raises(SpaceBusy, match=busy):
             await sync(settings, bucket.name)
         assert await model_server.calls() == 0
         # Another index is free all the while.
@@ -48,7 +48,7 @@ async def test_a_run_that_lost_its_index_to_another_stops(
         " WHERE datname = current_database() AND pid <> pg_backend_pid()",
     )
     async with open_run(options(bucket.name), run.settings, "run usurper"):
-        with pytest.raises(IndexBusy, match="usurper"):
+        with pytest.raises(SpaceBusy, match="usurper"):
             await embed_batch(run, 1)
 
 

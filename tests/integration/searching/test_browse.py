@@ -26,7 +26,7 @@ from tasks.core.searching.browse import (
 from tasks.core.searching.searcher import Searcher
 from tasks.core.spaces.registry import space_table
 from tasks.core.spaces.rows import Row, load_rows
-from tasks.core.types import Space
+from tasks.core.spaces.registry import Space
 from tests.support.databases import fresh_database, settings_for
 from tests.support.sync import options
 from tests.support.vectors import uniform

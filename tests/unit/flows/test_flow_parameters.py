@@ -120,7 +120,7 @@ def test_good_values_pass() -> None:
         {"plan_only": "perhaps"},
         {"max_deletions": 1.1},
         {"max_refusals": -0.1},
-        {"max_pending": 1.01},
+        {"max_leftovers": 1.01},
         {"max_price": -1},
     ],
     ids=lambda bad: ascii(bad)[:40],

@@ -6,7 +6,7 @@ from prefect import Flow
 from pydantic import Field
 
 from flows.terminal.run import run_flow_from_command_line
-from tasks.core.errors import GateFailed, IndexBusy
+from tasks.core.errors import GateFailed, SpaceBusy
 
 # The arguments are read from sys.argv here too, as from a terminal.
 pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
@@ -24,7 +24,7 @@ async def walk(*, bird: str, steps: Annotated[int, Field(ge=1)] = 3) -> str:
     if bird == "parrot":
         raise GateFailed("Such as \x1b[31m\x9b2Ja.png,\nor [/x].")
     if bird == "crow":
-        raise IndexBusy("held by another run")
+        raise SpaceBusy("held by another run")
     if bird == "owl":
         raise KeyboardInterrupt
     if bird == "dodo":
@@ -63,7 +63,7 @@ def test_a_completed_flow_shows_its_outcome_and_exits_with_0(
     [
         ("heron", "GateFailed: The index was not published [bold]at all[/bold]."),
         ("parrot", "GateFailed: Such as ?[31m?2Ja.png,\nor [/x].\n"),
-        ("crow", "IndexBusy: held by another run"),
+        ("crow", "SpaceBusy: held by another run"),
     ],
 )
 def test_a_failed_flow_says_why_and_exits_with_1(

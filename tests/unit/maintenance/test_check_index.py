@@ -17,7 +17,8 @@ from tasks.core.maintenance.check_index import (
 )
 from tasks.core.reports.health import health_markdown, health_sentence
 from tasks.core.spaces.drift import LastListing, SpaceReport
-from tasks.core.types import Check, Space
+from tasks.core.spaces.registry import Space
+from tasks.core.types import Check
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 SPACE = Space(7, "photos", "multimodalembedding@001", 128, "none", "space_7", "active")

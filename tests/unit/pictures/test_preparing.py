@@ -29,7 +29,8 @@ from tasks.core.pictures.preparing import (
     reads_images_itself,
 )
 from tasks.core.pictures.scaling import prepare_picture
-from tasks.core.types import ImageRef, Space
+from tasks.core.spaces.registry import Space
+from tasks.core.types import ImageRef
 
 IMAGE = ImageRef("b", "a.png", 17)
 

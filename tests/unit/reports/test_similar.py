@@ -12,7 +12,7 @@ from tasks.core.reports.similar import answer_json, answer_markdown, sheet_path
 from tasks.core.searching.find_similar import Answer, SimilarImage
 from tasks.core.searching.question import Question
 from tasks.core.settings import Settings
-from tasks.core.types import Space
+from tasks.core.spaces.registry import Space
 
 SPACE = Space(7, "photos", "multimodalembedding@001", 128, "none", "space_7", "active")
 NAMES = ["plane.png", "a|b`c](d).png"]

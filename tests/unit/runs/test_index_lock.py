@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tasks.core.errors import DatabaseUnavailable, IndexBusy, InvalidInput
+from tasks.core.errors import DatabaseUnavailable, SpaceBusy, InvalidInput
 from tasks.core.runs import index_lock
 from tasks.core.runs.index_lock import kept
 
@@ -34,8 +34,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_hold_lost_for_good_stops_the_work_with_the_reason() -> None:
-    with pytest.raises(IndexBusy, match="somebody else has it"):
-        async with kept(Failing(IndexBusy("somebody else has it"))):
+    with pytest.raises(SpaceBusy, match="somebody else has it"):
+        async with kept(Failing(SpaceBusy("somebody else has it"))):
             await asyncio.sleep(60)
     assert_not_cancelled()
 
@@ -47,8 +47,8 @@ async def test_work_that_failed_because_the_hold_was_lost_gives_the_reason_too()
         except asyncio.CancelledError:
             raise InvalidInput("in the middle of something") from None
 
-    with pytest.raises(IndexBusy, match="somebody else has it"):
-        async with kept(Failing(IndexBusy("somebody else has it"))):
+    with pytest.raises(SpaceBusy, match="somebody else has it"):
+        async with kept(Failing(SpaceBusy("somebody else has it"))):
             await work()
     assert_not_cancelled()
 

@@ -33,7 +33,7 @@ def test_a_way_of_cropping_has_its_number() -> None:
         ({"max_deletions": -0.1}, "max_deletions is -0.1"),
         ({"max_deletions": 1.1}, "max_deletions is 1.1"),
         ({"max_refusals": 2}, "max_refusals is 2"),
-        ({"max_pending": -1}, "max_pending is -1"),
+        ({"max_leftovers": -1}, "max_leftovers is -1"),
         ({"max_price": -1}, "max_price is -1"),
         ({"index": ""}, "'' cannot be a Postgres name"),
         ({"index": "a\0b"}, "cannot be a Postgres name"),

@@ -15,7 +15,7 @@ from tasks.core.reports.duplicates import (
 )
 from tasks.core.searching.find_duplicates import DuplicateGroup, Duplicates, StoredImage, _Groups
 from tasks.core.settings import Settings
-from tasks.core.types import Space
+from tasks.core.spaces.registry import Space
 
 SPACE = Space(7, "photos", "multimodalembedding@001", 128, "none", "space_7", "active")
 
