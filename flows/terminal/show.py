@@ -20,6 +20,9 @@ from tasks.core.text import count, dollars, printable
 from tasks.core.types import CsvReport, OutcomeReport, SyncPlan, Verdict
 
 
+NO_OUTCOMES = OutcomeReport(refused=0, leftover=0)
+
+
 @dataclass(frozen=True, slots=True)
 class SyncOutcome:
     """What a run planned, and, unless it was to plan only, what it made and where to look."""
@@ -27,7 +30,7 @@ class SyncOutcome:
     plan: SyncPlan
     run_url: str | None
     summary: RunSummary | None = None
-    outcomes: OutcomeReport = OutcomeReport(0, 0)
+    outcomes: OutcomeReport = NO_OUTCOMES
     verdict: Verdict | None = None
     csv: Path | None = None
     contact_sheet: Path | None = None

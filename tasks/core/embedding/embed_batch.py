@@ -68,7 +68,7 @@ class BatchEmbedder:
     unconfirmed: list[Image] = field(default_factory=list)
 
     async def embed_all(self, items: list[WorkItem]) -> None:
-        """Embed what has no answer yet; each that is answered is in the part, whatever happens then.
+        """Embed what has no answer yet; each answer is in the part, whatever happens then.
 
         Raises:
             SystemicFailure: an answer that every image would get; the others were stopped.
