@@ -57,9 +57,9 @@ class Drift:
 
     @property
     def share(self) -> float:
-        """The part of what is listed that is wrong, but for what was left for the next run."""
+        """The part of what is listed or gone that is wrong, but for what was left for the next run."""
         wrong = self.missing + self.outdated - self.leftover + self.gone
-        return wrong / max(self.listed, 1)
+        return wrong / max(self.listed + self.gone, 1)
 
 
 async def find_drift(connection: Connection, space: Space) -> Drift:
