@@ -11,11 +11,13 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from tasks.core.google.storage import object_link
 from tasks.core.pictures.sheet import how_many_drawn
 from tasks.core.reports.duplicates import DuplicatesReport
 from tasks.core.reports.similar import MEASURES
 from tasks.core.runs.summary import RunSummary
 from tasks.core.searching.find_similar import Answer
+from tasks.core.settings import get_settings
 from tasks.core.text import count, dollars, printable
 from tasks.core.types import CsvReport, OutcomeReport, SyncPlan, Verdict
 
@@ -103,9 +105,11 @@ def show_similar(outcome: SimilarOutcome) -> None:
     table.add_column("rank", justify="right")
     table.add_column("image", overflow="fold")
     table.add_column(MEASURES[answer.question.metric], justify="right")
-    for found in answer.neighbours:
-        name = _text(found.image_id, Style(link=found.link))
-        table.add_row(str(found.rank), name, f"{found.distance:.4f}")
+    settings = get_settings()
+    for rank, found in enumerate(answer.neighbours, start=1):
+        link = object_link(settings, found.bucket, found.image_id)
+        name = _text(found.image_id, Style(link=link))
+        table.add_row(str(rank), name, f"{found.distance:.4f}")
     console.print(table)
     lines = [("warning", warning) for warning in answer.warnings]
     if drawn := how_many_drawn(len(answer.neighbours)):

@@ -78,4 +78,4 @@ WHERE run_id = $1
 
 -- name: vacuum_images
 -- The planner needs to know the table it has now, and index-only scans what is visible to all.
-VACUUM (ANALYZE) {images} (bucket, image_id, generation, content_key)
+VACUUM (ANALYZE) {images} (bucket, image_id, generation, content_key, updated)
