@@ -16,7 +16,6 @@ from tasks.core.errors import (
 from tests.support.scripted import LISTED, Start, items, kept
 
 
-
 async def test_each_image_is_asked_for_once_and_kept(start: Start) -> None:
     batch, model, _ = start({})
     await batch.embed_all(items(*"abcde"))

@@ -232,3 +232,29 @@ def test_it_knows_for_how_long_every_answer_was_a_429() -> None:
         assert limiter.seconds_refused == 0
 
     run(scenario)
+
+
+def test_the_quota_is_shared_by_the_processes_of_a_run_and_taken_back() -> None:
+    async def scenario(limiter: Limiter) -> None:
+        for processes, gap in ((2, 0.2), (4, 0.4), (1, 0.1)):
+            limiter.share(processes)
+            # What was due by the pace before may still come at once.
+            await asyncio.sleep(10)
+            server = Server(limiter)
+            await server.calls(10)
+            gaps = [later - start for start, later in pairwise(server.starts)]
+            assert gaps[1:] == pytest.approx([gap] * 8)
+
+    run(scenario)
+
+
+def test_a_share_of_a_slowed_pace_is_slowed_as_much_and_wins_back_no_more_than_its_share() -> None:
+    async def scenario(limiter: Limiter) -> None:
+        limiter.slow_down()
+        limiter.share(2)
+        assert limiter.rate == pytest.approx(10 / 2 * SLOWDOWN)
+        await asyncio.sleep(3600)
+        limiter.answered(1.0)
+        assert limiter.rate == pytest.approx(10 / 2)
+
+    run(scenario)
