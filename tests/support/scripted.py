@@ -61,6 +61,10 @@ class Ledger:
     async def fetchrow(self, statement: str, *values: Any) -> None:
         await self.execute(statement, *values)
 
+    async def fetchval(self, statement: str, *values: Any) -> bool:
+        await self.execute(statement, *values)
+        return True
+
     @asynccontextmanager
     async def connection(self) -> AsyncIterator["Ledger"]:
         yield self
