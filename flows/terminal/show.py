@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from tasks.core.searching.find_similar import Answer
 
 
+NO_OUTCOMES = OutcomeReport(refused=0, leftover=0)
+
+
 @dataclass(frozen=True, slots=True)
 class SyncOutcome:
     """What a run planned, and, unless it was to plan only, what it made and where to look."""
@@ -29,7 +32,7 @@ class SyncOutcome:
     plan: SyncPlan
     run_url: str | None
     summary: RunSummary | None = None
-    outcomes: OutcomeReport = OutcomeReport(0, 0)
+    outcomes: OutcomeReport = NO_OUTCOMES
     verdict: Verdict | None = None
     csv: Path | None = None
     contact_sheet: Path | None = None

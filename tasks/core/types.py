@@ -179,7 +179,7 @@ class Counts:
         return cls(**{name: row[name] for name in COUNTED})
 
     def begin_again(self) -> Self:
-        """Forget what another attempt will find out anew; what was sent counts over all attempts."""
+        """Forget what another attempt finds out anew; what was sent counts over all attempts."""
         self.embedded = self.recovered = self.refused = self.gone = self.leftover = 0
         return self
 

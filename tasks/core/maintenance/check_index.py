@@ -12,9 +12,8 @@ from tasks.core.runs.index_lock import index_key
 from tasks.core.spaces.drift import SpaceReport
 from tasks.core.spaces.hnsw import OPERATOR_CLASS, ROWS_THAT_PAY
 from tasks.core.spaces.recall import check_recall, sample_rows
-from tasks.core.spaces.registry import find_active_space, space_table
+from tasks.core.spaces.registry import Space, find_active_space, space_table
 from tasks.core.text import count
-from tasks.core.spaces.registry import Space
 from tasks.core.types import Check
 
 sql = statements_of(__name__)

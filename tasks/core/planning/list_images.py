@@ -44,8 +44,8 @@ async def list_images(run: Run) -> Listing:
     with run.timed("list_images"):
         started_at = datetime.now(UTC)
         async with run.database.transaction() as connection:
-            if not options.plan_only:
-                await connection.execute(sql("delete_old_listings"), options.index, run.run_id)
+            index = None if options.plan_only else options.index
+            await connection.execute(sql("delete_old_listings"), index, run.run_id)
             await connection.copy_records_to_table(
                 "listings", schema_name="birdwalk", columns=COLUMNS, records=_records(run, lister)
             )

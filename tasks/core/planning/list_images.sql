@@ -1,5 +1,6 @@
 -- name: delete_old_listings
--- Only the last listing of an index is kept, and those of runs that are under way.
+-- Only the last listing of an index is kept, and those of runs that are under way; with no index,
+-- only what this run's earlier attempt listed goes.
 DELETE FROM birdwalk.listings
 WHERE run_id = $2 OR run_id IN (
     SELECT run_id FROM birdwalk.runs WHERE index_name = $1 AND verdict <> 'running'

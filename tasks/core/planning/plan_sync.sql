@@ -165,11 +165,11 @@ INSERT INTO birdwalk.batches (run_id, batch, images)
 SELECT run_id, batch, count(*) FROM birdwalk.work WHERE run_id = $1 GROUP BY run_id, batch
 
 -- name: take_over
--- Vectors that another space has, without a call.
+-- Vectors of the listed contents that another space has, without a call.
 INSERT INTO {vectors} (content_key, embedding)
 SELECT other.content_key, other.embedding
 FROM {other} AS other
-JOIN known ON known.content_key = other.content_key AND known.space_id = $1
+WHERE other.content_key IN (SELECT content_key FROM birdwalk.listings WHERE run_id = $1)
 ON CONFLICT DO NOTHING
 
 -- name: update_run_taken_over

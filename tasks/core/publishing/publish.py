@@ -1,4 +1,4 @@
-"""Show a sync to readers: the listing becomes the index's images, in one transaction or not at all."""
+"""Show a sync to readers: in one transaction the listing becomes the index's images."""
 
 import logging
 

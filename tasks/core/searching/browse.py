@@ -12,8 +12,7 @@ from tasks.core.database.connections import Connection
 from tasks.core.database.statements import statements_of
 from tasks.core.errors import InvalidInput
 from tasks.core.searching.question import parse_uri
-from tasks.core.spaces.registry import read_space, space_table
-from tasks.core.spaces.registry import Space
+from tasks.core.spaces.registry import Space, read_space, space_table
 
 sql = statements_of(__name__)
 registry_sql = statements_of("tasks.core.spaces.registry")

@@ -14,8 +14,7 @@ from tasks.core.database.statements import statements_of
 from tasks.core.errors import InvalidInput
 from tasks.core.searching.searcher import Searcher
 from tasks.core.spaces.nearest import widen_search
-from tasks.core.spaces.registry import find_active_space, space_table
-from tasks.core.spaces.registry import Space
+from tasks.core.spaces.registry import Space, find_active_space, space_table
 
 sql = statements_of(__name__)
 

@@ -15,9 +15,8 @@ from tasks.core.searching.question_vector import Query, embed_query, find_query
 from tasks.core.searching.searcher import Searcher
 from tasks.core.spaces.drift import LastListing, find_last_listing
 from tasks.core.spaces.nearest import widen_search
-from tasks.core.spaces.registry import find_active_space, refuse_empty, space_table
+from tasks.core.spaces.registry import Space, find_active_space, refuse_empty, space_table
 from tasks.core.text import count
-from tasks.core.spaces.registry import Space
 
 sql = statements_of(__name__)
 

@@ -24,8 +24,7 @@ from tasks.core.pictures.preparing import find_preparation, reads_images_itself
 from tasks.core.pictures.scaling import read_file
 from tasks.core.searching.question import Question, parse_uri
 from tasks.core.searching.searcher import Searcher
-from tasks.core.spaces.registry import space_table
-from tasks.core.spaces.registry import Space
+from tasks.core.spaces.registry import Space, space_table
 from tasks.core.types import Vector
 
 sql = statements_of(__name__)

@@ -6,9 +6,8 @@ from typing import Any
 
 from tasks.core.database.connections import Connection
 from tasks.core.database.statements import statements_of
-from tasks.core.spaces.registry import read_space, space_table
+from tasks.core.spaces.registry import Space, read_space, space_table
 from tasks.core.text import count
-from tasks.core.spaces.registry import Space
 
 sql = statements_of(__name__)
 registry_sql = statements_of("tasks.core.spaces.registry")
