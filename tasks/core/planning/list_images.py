@@ -44,8 +44,9 @@ async def list_images(run: Run) -> Listing:
     with run.timed("list_images"):
         started_at = datetime.now(UTC)
         async with run.database.transaction() as connection:
+            await connection.execute(sql("delete_own_listing"), run.run_id)
             if not options.plan_only:
-                await connection.execute(sql("delete_old_listings"), options.index, run.run_id)
+                await connection.execute(sql("delete_old_listings"), options.index)
             await connection.copy_records_to_table(
                 "listings", schema_name="birdwalk", columns=COLUMNS, records=_records(run, lister)
             )
