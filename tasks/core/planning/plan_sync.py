@@ -113,13 +113,15 @@ async def _compare(connection: Connection, run: Run, paid: tuple[str, ...]) -> N
         return
     async with without_nested_loops(connection):
         await connection.execute(sql("insert_recoverable"), paid)
-        for other in await list_like_spaces(connection, space):
+        others = await list_like_spaces(connection, space)
+        for other in others:
             statement = sql("insert_elsewhere", other=Identifier(f"vectors_{other}", "birdwalk"))
             await connection.execute(statement, other)
-            if not options.retry_refused:
-                await connection.execute(sql("take_over_refusals"), space.space_id, other)
-                await connection.execute(sql("mark_refused_elsewhere"), other)
         await connection.execute(sql("mark_known"))
+        # What one of them was refused may be in another.
+        for other in () if options.retry_refused else others:
+            await connection.execute(sql("take_over_refusals"), space.space_id, other)
+            await connection.execute(sql("mark_refused_elsewhere"), other)
         await connection.execute(sql("mark_copies"))
 
 
@@ -144,6 +146,7 @@ async def _begin(connection: Connection, run: Run, plan: SyncPlan) -> None:
         table = Identifier(f"vectors_{other}", "birdwalk")
         statement = sql("take_over", vectors=space.vectors, other=table)
         taken_over += affected_rows(await connection.execute(statement, other))
+    await connection.execute(sql("delete_answered_refusals"), space.space_id)
     await connection.execute(sql("update_run_taken_over"), run.run_id, taken_over)
     await count_write(connection, space)
     run.vectors_written = True
