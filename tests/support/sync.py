@@ -134,7 +134,9 @@ async def dying_run(settings: Settings, bucket: str, **changes: object) -> Async
             raise Killed
 
 
-async def die_with_parts(settings: Settings, bucket: str, batches: int = 1, **changes: object) -> None:
+async def die_with_parts(
+    settings: Settings, bucket: str, batches: int = 1, **changes: object
+) -> None:
     """Embed the first batches into their parts, and die before they are inserted."""
     async with dying_run(settings, bucket, **{"batch_size": 10, **changes}) as run:
         await prepare(run)

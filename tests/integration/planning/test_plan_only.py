@@ -113,7 +113,9 @@ async def test_a_plan_waits_for_no_run_and_keeps_none_out(
     bucket.put_pictures(3)
     async with open_run(options(bucket.name), settings, "test") as run:
         made = await prepare(run)
-        assert replace(await plan_only(settings, bucket.name), guards=()) == replace(made, guards=())
+        assert replace(await plan_only(settings, bucket.name), guards=()) == replace(
+            made, guards=()
+        )
     async with open_run(options(bucket.name, plan_only=True), settings, "test") as planning:
         await prepare(planning)
         assert (await sync(settings, bucket.name)).total("calls") == 3
