@@ -98,7 +98,7 @@ def check_guards(plan: SyncPlan) -> None:
 
 
 async def _compare(connection: Connection, run: Run, paid: tuple[str, ...]) -> None:
-    """Fill the diff; `paid` are contents that a run, other than a plan, would have loaded before."""
+    """Fill the diff; `paid` are contents that any run but a plan would have loaded before."""
     options, space = run.options, run.space
     async with without_nested_loops(connection):
         await connection.execute(

@@ -29,7 +29,7 @@ from tests.support.truth import check_shown, contents, row_versions
     ],
     ids=["deletions", "empty listing", "price"],
 )
-async def test_a_guard_stops_before_any_call_or_removal_and_names_its_parameter(  # noqa: PLR0913 - fixtures and cases
+async def test_a_guard_stops_before_any_call_or_removal_and_names_its_parameter(  # noqa: PLR0913, PLR0917 - fixtures and cases
     settings: Settings,
     bucket: LocalBucket,
     model_server: ModelServer,
@@ -88,7 +88,7 @@ async def test_what_vanishes_while_the_run_embeds_is_judged_again_before_it_is_r
         with pytest.raises(GuardStopped, match=re.escape(said)):
             await finish(run)
     await check_shown(settings, url, before)
-    with pytest.raises(GuardStopped, match="max_deletions=0.6"):
+    with pytest.raises(GuardStopped, match=r"max_deletions=0\.6"):
         await sync(settings, bucket.name, max_deletions=0.5)
     await sync(settings, bucket.name, max_deletions=allowed)
     await check_shown(settings, url, contents(bucket))

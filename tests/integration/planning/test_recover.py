@@ -7,6 +7,7 @@ import pytest
 from tasks.core import csv_parts
 from tasks.core.csv_parts import PartWriter
 from tasks.core.embedding.embed_batch import embed_batch
+from tasks.core.errors import PartInUse
 from tasks.core.loading.insert_batch import insert_batch
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket, picture
@@ -51,10 +52,10 @@ async def test_a_part_that_is_still_written_is_waited_for_and_not_removed(
     tried = asyncio.Event()
     refused = csv_parts._lock
 
-    def lock(file: int, path: object) -> None:
+    def lock(file: int, _path: object) -> None:
         try:
             refused(file, part)
-        except csv_parts.PartInUse:
+        except PartInUse:
             tried.set()
             raise
 

@@ -1,4 +1,4 @@
-"""What one index has, another one of the same model, dimension and preprocessing gets for nothing."""
+"""What one index has, another of the same model, dimension and preprocessing gets for nothing."""
 
 import pytest
 
