@@ -4,10 +4,10 @@ import io
 
 import pytest
 from PIL import Image
+from tasks.core.runs.space import find_space
 
 from tasks.core.reports.contact_sheet import draw_contact_sheet
 from tasks.core.runs.lifecycle import open_run
-from tasks.core.runs.space import find_space
 from tasks.core.settings import Settings
 from tasks.core.spaces.nearest import nearest_to_image
 from tasks.core.types import Verdict
