@@ -16,7 +16,7 @@ from flows.terminal.show import (
 from tasks.core.reports.contact_sheet import contact_sheet_markdown
 from tasks.core.reports.duplicates import DuplicatesReport, GroupExample
 from tasks.core.reports.similar import answer_markdown
-from tasks.core.runs.summary import RunSummary, RunTotals
+from tasks.core.runs.summary import RunSummary
 from tasks.core.searching.find_duplicates import DuplicateGroup
 from tasks.core.searching.find_similar import Answer
 from tasks.core.searching.question import Question
@@ -24,13 +24,16 @@ from tasks.core.settings import Settings
 from tasks.core.spaces.registry import Space
 from tasks.core.types import (
     Change,
+    Counts,
+    Image,
     Listing,
     Neighbour,
+    OutcomeReport,
     SyncPlan,
     Verdict,
 )
 
-SPACE = Space(1, "images", "multimodalembedding@001", 128, "none", "space_1", "active")
+SPACE = Space(1, 1, "images", "multimodalembedding@001", 128, "none", "active")
 ODD = ["img[/1].png", "photos/[old]/a.png", "[bold]a[/bold].png", "[link=x]a.png", ":smile:.png"]
 OBEYED = "a\x1b[31m\x9b2J\r\x07\u202e\ud800b.png"
 SHOWN = "a?[31m?2J????b.png"
@@ -43,7 +46,8 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def show_found(question: Question, name: str) -> None:
-    found = Neighbour("birdwalk", name, 0.25)
+    # Names of files may hold what is no text, those of an index may not.
+    found = Neighbour("birdwalk", name.replace("\ud800", "\u2029"), 0.25)
     answer = Answer(question, SPACE, None, (found,), 1)
     show_similar(SimilarOutcome(answer, Path(f"{name}.sheet"), None))
 
@@ -58,12 +62,13 @@ def duplicates(groups: int, name: str, picture: Path | None) -> DuplicatesOutcom
 
 
 def synced(name: str) -> SyncOutcome:
-    plan = SyncPlan(1, 0, 0, (Change("new", 1, (name,)),), 0, 100, 0.0, 0.0, ())
+    plan = SyncPlan(1, 0, 0, (Change("new", 1, 1, (name,)),), 0, 0, 100, 0.0, 0.0, ())
     listing = Listing(objects=1, images=1, skipped={})
-    totals = RunTotals(1, 0, 0, 0, 1, 1, 0)
+    totals = Counts(images=1, embedded=1, calls=1, answers=1)
     verdict = Verdict((), name, (Neighbour("birdwalk", name, 0.25),), 1, None)
-    summary = RunSummary(1, "images", listing, plan, totals, 0, 0, 0.0, None, {})
-    return SyncOutcome(plan, None, summary, 0, verdict, Path(name), Path(name))
+    summary = RunSummary(1, "images", listing, plan, totals, 0, 0, 0, 0.0, None, {})
+    outcomes = OutcomeReport(0, 0)
+    return SyncOutcome(plan, None, summary, outcomes, verdict, Path(name), Path(name))
 
 
 @pytest.mark.parametrize(("name", "shown"), NAMES, ids=ascii)
