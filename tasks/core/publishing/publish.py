@@ -131,8 +131,8 @@ async def _require_nothing_lost(connection: Connection, run: Run, shown: Space) 
                 f" max_refusals={min(1.0, images / seen + 0.001):.3f}."
             )
         logger.warning(
-            "%s that readers saw are not in space %d, which was refused them, such as %s.",
-            count(images, "image"),
+            "Space %d was refused %s that readers saw, such as %s.",
             space.space_id,
+            count(images, "image"),
             examples,
         )
