@@ -119,7 +119,9 @@ async def test_a_sync_that_fails_after_any_step_shows_nothing_of_it_and_pays_onc
 
     async with watcher.watching():
         for number, (module, name) in enumerate(STEPS):
-            filled.put(f"late-{number}.png", picture(400 + number))  # each attempt has a call to make
+            filled.put(
+                f"late-{number}.png", picture(400 + number)
+            )  # each attempt has a call to make
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(module, name, followed(getattr(module, name), fail))
                 with pytest.raises(BrokenStepError):
