@@ -6,8 +6,8 @@ import numpy as np
 
 from tasks.core.planning.create_table import create_table
 from tasks.core.runs.run import Run
-from tasks.core.spaces.rows import Row, load_rows
 from tasks.core.spaces.registry import Space
+from tasks.core.spaces.rows import Row, load_vectors
 from tasks.core.types import Vector
 
 
@@ -33,16 +33,18 @@ def uniform(count: int, dimension: int, seed: int = 0) -> Iterator[Vector]:
 async def fill_space(run: Run, vectors: Iterator[Vector]) -> Space:
     """Make the run's space, and put vectors and their listing into it, as if they were synced."""
     space = await create_table(run)
-    bucket = run.options.bucket
-    rows: list[Row] = [
-        (bucket, f"{number:06d}.png", vector, 1, None) for number, vector in enumerate(vectors)
+    rows: list[Row] = [(f"content {number:06d}", vector) for number, vector in enumerate(vectors)]
+    images = [
+        (run.run_id, f"{number:06d}.png", 1, content) for number, (content, _) in enumerate(rows)
     ]
     async with run.database.transaction() as connection:
-        await load_rows(connection, space, rows, [])
+        await load_vectors(connection, space, rows)
         await connection.copy_records_to_table(
-            "objects",
+            "listings",
             schema_name="birdwalk",
-            columns=("run_id", "image_id", "generation"),
-            records=[(run.run_id, row[1], row[3]) for row in rows],
+            columns=("run_id", "image_id", "generation", "content_key"),
+            records=images,
         )
+        await connection.execute("ANALYZE birdwalk.listings")
+    run.vectors_written = True
     return space
