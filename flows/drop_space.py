@@ -9,7 +9,7 @@ from pydantic import Field
 
 from flows.terminal.run import run_flow_from_command_line
 from flows.terminal.show import show_sentence
-from tasks.core.spaces.drift import SpaceReport
+from tasks.core.maintenance.drop_space import DroppedSpace
 from tasks.core.text import count
 from tasks.maintenance import drop_space as drop_one_space
 from tasks.maintenance import list_spaces
@@ -24,8 +24,8 @@ async def drop_space(
     *,
     space: Annotated[int, Field(ge=1)],
     index: Annotated[str, Field(min_length=1, max_length=63)] = "image_embeddings",
-) -> State[SpaceReport]:
-    """Delete a space with its vectors; what the index shows is refused.
+) -> State[DroppedSpace]:
+    """Delete a space with its vectors; the one that the index shows is left alone.
 
     Args:
         space: Number of the space, as rollback lists it.
@@ -36,9 +36,10 @@ async def drop_space(
     return Completed(message=_sentence(dropped), data=dropped)
 
 
-def _sentence(report: SpaceReport) -> str:
-    return f"Dropped {report.space.table}: {count(report.rows, 'row')}."
+def _sentence(dropped: DroppedSpace) -> str:
+    space = dropped.space
+    return f"Dropped space {space.space_id} ({space.label}): {count(dropped.vectors, 'vector')}."
 
 
 if __name__ == "__main__":
-    run_flow_from_command_line(drop_space, lambda report: show_sentence(_sentence(report)))
+    run_flow_from_command_line(drop_space, lambda dropped: show_sentence(_sentence(dropped)))

@@ -117,7 +117,7 @@ async def embed_images(  # noqa: PLR0913 - each parameter is a field of the form
         outcomes = await report_outcomes(wait_for=[csv])
         built = await build_index(wait_for=[outcomes])
         verdict = await verify(wait_for=[built])
-        await publish(verdict, index)
+        await publish(index, wait_for=[verdict])
         outcome = outcome.completed(await summarise(run), outcomes, verdict, csv, run.contact_sheet)
         return Completed(message=outcome.sentence, data=outcome)
 

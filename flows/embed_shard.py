@@ -1,4 +1,4 @@
-"""Work for a run of embed_images beside its own process: started by it, on any worker of the pool."""
+"""Work for a run of embed_images beside its own process; started by it, on any worker."""
 
 from typing import Annotated
 

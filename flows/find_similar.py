@@ -18,11 +18,11 @@ from pydantic import Field
 
 from flows.terminal.run import run_command
 from flows.terminal.show import SimilarOutcome, show_similar
-from tasks.core.reports.similar import answer_json, answer_with_picture
+from tasks.core.reports.similar import answer_json
 from tasks.core.searching.question import Metric, Question
 from tasks.core.settings import get_settings
 from tasks.core.text import printable
-from tasks.searching import ask_index
+from tasks.searching import answer_with_picture, ask_index
 
 Name = Annotated[str, Field(min_length=1, max_length=1024)]
 
@@ -64,7 +64,7 @@ async def find_similar(  # noqa: PLR0913 - each parameter is a field of the form
         count: How many images to find.
         metric: How nearness is told; the order is the same for all.
         prefix: Only images whose name begins with this.
-        uploaded_after: Only images written to the bucket at this time or later; UTC by default.
+        uploaded_after: Only images whose object was written at this time or later; UTC by default.
     """
     question = _as_question(
         image_id=image_id,
@@ -89,7 +89,7 @@ def _as_question(*, file: str | None, **others: Any) -> Question:
 def _command(*, json: bool = False, **parameters: Any) -> None:
     outcome = asyncio.run(_answer(parameters))
     if json:
-        answer = answer_json(outcome.answer, outcome.picture, outcome.run_url)
+        answer = answer_json(get_settings(), outcome.answer, outcome.picture, outcome.run_url)
         print(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
     else:
         show_similar(outcome)
@@ -119,7 +119,7 @@ async def _answer(parameters: dict[str, Any]) -> SimilarOutcome:
     checked = find_similar.validate_parameters(parameters)
     index = checked.pop("index", "image_embeddings")
     question = _as_question(**{"file": None, **checked})
-    return SimilarOutcome(*await answer_with_picture(get_settings(), index, question), None)
+    return SimilarOutcome(*await answer_with_picture(index, question), None)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from tasks.maintenance import list_spaces, switch_space
 @flow(
     name="rollback",
     flow_run_name="roll back {index}",
-    description="Points an index's view at a space that served before.",
+    description="Shows a space of an index again that readers saw before.",
 )
 async def rollback(
     *,
@@ -33,7 +33,7 @@ async def rollback(
     Args:
         index: Name of the view that readers query.
         space: Number of the space to show; by default the one published before.
-        max_incomplete: Share of the last listing that may be missing or outdated in it.
+        max_incomplete: Share of the images that readers see now that may have no vector in it.
     """
     try:
         report = await switch_space(index, space, max_incomplete)
@@ -46,7 +46,7 @@ def _sentence(report: SpaceReport) -> str:
     space = report.space
     return (
         f"{space.index} shows space {space.space_id} ({space.label},"
-        f" {count(report.rows, 'row')}). {report.changes}"
+        f" {count(report.shown, 'image')}). {report.changes}"
     )
 
 

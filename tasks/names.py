@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks.core.runs.run import current_run
 from tasks.core.text import count, printable
-from tasks.core.types import Batch, Counts, Verdict
+from tasks.core.types import Batch, Counts
 
 FEWEST_DIGITS = 4
 LONGEST_PLACE = 60
@@ -57,8 +57,7 @@ def verify_name() -> str:
 
 def publish_name(parameters: dict[str, Any]) -> str:
     """Return the name of a publish run."""
-    verdict: Verdict = parameters["verdict"]
-    return f"publish {count(verdict.images, 'image')} as {parameters['index']}"
+    return f"publish {count(current_run().listed, 'image')} as {parameters['index']}"
 
 
 def ask_name(parameters: dict[str, Any]) -> str:

@@ -46,7 +46,7 @@ async def _show_neighbours(verdict: Verdict, png: bytes) -> None:
 
 
 @task(task_run_name=publish_name, **DURABLE)  # type: ignore[arg-type]  # see names.py
-async def publish(verdict: Verdict, index: str) -> Publication:
+async def publish(index: str) -> Publication:
     """Make the listing what readers see, in one transaction."""
     run = current_run()
     shown = await publishing.publish(run)

@@ -5,19 +5,26 @@ Names come from buckets and users: none is read as markup, and none moves the cu
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from tasks.core.google.storage import object_link
 from tasks.core.pictures.sheet import how_many_drawn
-from tasks.core.reports.duplicates import DuplicatesReport
-from tasks.core.reports.similar import MEASURES
 from tasks.core.runs.summary import RunSummary
-from tasks.core.searching.find_similar import Answer
+from tasks.core.settings import get_settings
 from tasks.core.text import count, dollars, printable
 from tasks.core.types import CsvReport, OutcomeReport, SyncPlan, Verdict
+
+if TYPE_CHECKING:
+    from tasks.core.reports.duplicates import DuplicatesReport
+    from tasks.core.searching.find_similar import Answer
+
+
+NO_OUTCOMES = OutcomeReport(refused=0, leftover=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +34,7 @@ class SyncOutcome:
     plan: SyncPlan
     run_url: str | None
     summary: RunSummary | None = None
-    outcomes: OutcomeReport = OutcomeReport(0, 0)
+    outcomes: OutcomeReport = NO_OUTCOMES
     verdict: Verdict | None = None
     csv: Path | None = None
     contact_sheet: Path | None = None
@@ -81,7 +88,7 @@ def show_sync(outcome: SyncOutcome) -> None:
 class SimilarOutcome:
     """The answer to a question, the file that shows it, and the run's page in Prefect's UI."""
 
-    answer: Answer
+    answer: "Answer"
     picture: Path
     run_url: str | None
 
@@ -95,14 +102,18 @@ class SimilarOutcome:
 
 def show_similar(outcome: SimilarOutcome) -> None:
     """Print the nearest images, and where the picture and the run are."""
+    from tasks.core.reports.similar import MEASURES  # noqa: PLC0415 - a sync does without it
+
     console, answer = Console(), outcome.answer
     table = _table(f"Nearest to {answer.question.label}")
     table.add_column("rank", justify="right")
     table.add_column("image", overflow="fold")
     table.add_column(MEASURES[answer.question.metric], justify="right")
-    for found in answer.neighbours:
-        name = _text(found.image_id, Style(link=found.link))
-        table.add_row(str(found.rank), name, f"{found.distance:.4f}")
+    settings = get_settings()
+    for rank, found in enumerate(answer.neighbours, start=1):
+        link = object_link(settings, found.bucket, found.image_id)
+        name = _text(found.image_id, Style(link=link))
+        table.add_row(str(rank), name, f"{found.distance:.4f}")
     console.print(table)
     lines = [("warning", warning) for warning in answer.warnings]
     if drawn := how_many_drawn(len(answer.neighbours)):
@@ -117,7 +128,7 @@ def show_similar(outcome: SimilarOutcome) -> None:
 class DuplicatesOutcome:
     """What was found, and the run's page in Prefect's UI."""
 
-    report: DuplicatesReport
+    report: "DuplicatesReport"
     run_url: str | None
 
 
@@ -134,7 +145,7 @@ def show_duplicates(outcome: DuplicatesOutcome) -> None:
     _show_lines(console, [*lines, _run_line(outcome.run_url)])
 
 
-def _groups(report: DuplicatesReport) -> Table:
+def _groups(report: "DuplicatesReport") -> Table:
     shown = len(report.first)
     all_shown = shown == report.groups
     table = _table("The groups" if all_shown else f"The first {shown} of {report.groups:,} groups")

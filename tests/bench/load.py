@@ -12,8 +12,8 @@ from pgvector.asyncpg import register_vector
 from tasks.core.database.connections import Connection
 from tasks.core.database.statements import Identifier, Literal, statements_of
 from tasks.core.planning.plan_sync import LARGEST_BATCH
-from tasks.core.spaces.rows import COLUMNS, Row, load_rows
 from tasks.core.spaces.registry import Space
+from tasks.core.spaces.rows import COLUMNS, Row, load_rows
 from tests.bench.figures import Bar, Figure
 from tests.bench.session import BUCKET, MeasurementFailed, Session
 from tests.bench.tables import create_space_table

@@ -15,8 +15,7 @@ from tasks.core.database.connections import Connection, Database, open_database
 from tasks.core.database.statements import Identifier, statements_of
 from tasks.core.pictures.preparing import Crop
 from tasks.core.spaces.nearest import nearest, nearest_exact
-from tasks.core.spaces.registry import find_active_space, space_table
-from tasks.core.spaces.registry import Space
+from tasks.core.spaces.registry import Space, find_active_space, space_table
 from tasks.core.types import Neighbour
 from tests.bench.figures import Bar, Figure
 from tests.bench.session import BUCKET, DIMENSION, SAMPLES, Session

@@ -6,7 +6,6 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -20,14 +19,13 @@ from tasks.core.embedding import embed_image
 from tasks.core.runs import space_lock
 from tasks.core.runs.lifecycle import open_run
 from tasks.core.runs.run import Run
+from tasks.core.searching.searcher import Searcher, open_searcher
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket, storage_client
 from tests.support.databases import fresh_database, settings_for
+from tests.support.gallery import running_gallery
 from tests.support.model_server import ModelServer
 from tests.support.sync import options, sync
-
-if TYPE_CHECKING:
-    from tasks.core.searching.searcher import Searcher
 
 
 @pytest.fixture
@@ -157,11 +155,8 @@ async def _serve(
 @pytest.fixture(scope="session")
 async def samples(
     stack: Stack, database_server: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator["Searcher"]:
+) -> AsyncIterator[Searcher]:
     """A searcher on an index of all samples."""
-    # Only the tests that ask for it need what it imports.
-    from tasks.core.searching.searcher import open_searcher  # noqa: PLC0415 - see the line above
-
     async with fresh_database(database_server) as url:
         settings = settings_for(stack, url, tmp_path_factory.mktemp("data"))
         await sync(settings, "birdwalk")
@@ -170,10 +165,8 @@ async def samples(
 
 
 @pytest.fixture
-async def gallery(samples: "Searcher") -> AsyncIterator[httpx.AsyncClient]:
+async def gallery(samples: Searcher) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a gallery over the samples."""
-    from tests.support.gallery import running_gallery  # noqa: PLC0415 - as above
-
     async with running_gallery(samples.settings) as client:
         yield client
 

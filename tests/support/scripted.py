@@ -8,11 +8,20 @@ from typing import Any, cast
 import numpy as np
 
 from tasks.core.csv_parts import read_part
+from tasks.core.database.statements import statements_of
 from tasks.core.embedding.embed_batch import BatchEmbedder
+from tasks.core.embedding.work_list import WorkItem
 from tasks.core.spaces.registry import Space
-from tasks.core.types import ImageRef, Vector
+from tasks.core.types import Image, Vector
 
-SPACE = Space(1, "photos", "multimodalembedding@001", 2, "none", "space_1", "loading")
+SPACE = Space(1, 1, "photos", "multimodalembedding@001", 2, "none", "loading")
+work_list_sql = statements_of("tasks.core.embedding.work_list")
+NAMES = {work_list_sql(name): name for name in work_list_sql}
+"""The statements by their texts."""
+
+LISTED = 17
+"""The generation of every object when it was listed."""
+
 VECTOR: Vector = np.array([0.6, 0.8], dtype=np.float32)
 
 
@@ -41,13 +50,20 @@ class Model:
 
 
 class Ledger:
-    """Remembers the statements it is given, as a database would."""
+    """Remembers the statements it is given, as a database would; no content has another object."""
 
     def __init__(self) -> None:
         self.statements: list[tuple[str, tuple[Any, ...]]] = []
 
     async def execute(self, statement: str, *values: Any) -> None:
-        self.statements.append((statement, values))
+        self.statements.append((NAMES[statement], values))
+
+    async def fetchrow(self, statement: str, *values: Any) -> None:
+        await self.execute(statement, *values)
+
+    async def fetchval(self, statement: str, *values: Any) -> bool:
+        await self.execute(statement, *values)
+        return True
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator["Ledger"]:
@@ -57,24 +73,25 @@ class Ledger:
 
 
 class Storage:
-    """A bucket of the names and generations that it is given."""
+    """A bucket whose objects are as they were listed, but for generations that it is given."""
 
-    def __init__(self, **generations: int) -> None:
+    def __init__(self, **generations: int | None) -> None:
         self.generations = generations
 
     def bucket(self, _: str) -> "Storage":
         return self
 
     def get_blob(self, name: str) -> Any:
-        generation = self.generations.get(name)
+        generation = self.generations.get(name, LISTED)
         return None if generation is None else SimpleNamespace(generation=generation)
 
 
 Start = Callable[..., tuple[BatchEmbedder, Model, Ledger]]
 
 
-def images(*names: str) -> list[ImageRef]:
-    return [ImageRef("b", name, 17) for name in names]
+def items(*names: str) -> list[WorkItem]:
+    """Return contents of a batch, each called in capitals what its object is called."""
+    return [WorkItem(Image("b", name, LISTED, name.upper()), False, False) for name in names]
 
 
 def kept(batch: BatchEmbedder) -> set[str]:

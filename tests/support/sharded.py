@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from tasks.core.embedding.embed_batch import embed_batch
 from tasks.core.embedding.shards import batches_of_shard
+
+from tasks.core.embedding.embed_batch import embed_batch
 from tasks.core.errors import BirdwalkError
 from tasks.core.loading.insert_batch import insert_batch
 from tasks.core.runs.lifecycle import attach_run, open_run

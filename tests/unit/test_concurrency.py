@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -93,3 +93,42 @@ async def test_cancelling_the_whole_cancels_each() -> None:
     with pytest.raises(asyncio.CancelledError):
         await whole
     assert sorted(cancelled) == [0, 1, 2]
+
+
+async def test_items_that_are_claimed_are_claimed_one_at_a_time_by_whoever_has_room() -> None:
+    claiming, closed = 0, False
+
+    async def claims() -> AsyncIterator[int]:
+        nonlocal claiming, closed
+        try:
+            for number in range(9):
+                claiming += 1
+                await asyncio.sleep(0)
+                assert claiming == 1
+                claiming -= 1
+                yield number
+        finally:
+            closed = True
+
+    async def work(item: int) -> int:
+        await asyncio.sleep(0)
+        return item
+
+    assert await for_each(claims(), work, 3) == list(range(9))
+    assert closed
+
+
+async def test_work_goes_on_while_the_next_item_is_waited_for() -> None:
+    done = asyncio.Event()
+
+    async def waiting_for_the_first_to_be_done() -> AsyncIterator[int]:
+        yield 1
+        await done.wait()
+        yield 2
+
+    async def work(item: int) -> int:
+        done.set()
+        return item
+
+    async with asyncio.timeout(30):
+        assert await for_each(waiting_for_the_first_to_be_done(), work, 2) == [1, 2]

@@ -8,7 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.core.csv_parts import PartWriter, format_row, join_parts, read_part
+from tasks.core.csv_parts import (
+    PartWriter,
+    batch_of,
+    copy_rows,
+    format_row,
+    parts_in,
+    read_part,
+)
 from tasks.core.errors import ArtifactError
 from tasks.core.types import Vector
 
@@ -167,48 +174,24 @@ def test_a_part_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
         PartWriter(tmp_path / "part.csv", 3)
 
 
-def test_joined_parts_are_ordered_by_the_bytes_of_their_names(tmp_path: Path) -> None:
-    parts = [tmp_path / "part-1.csv", tmp_path / "part-2.csv"]
-    write(parts[0], {"b": VECTOR, "B": VECTOR, "a,": VECTOR})
-    write(parts[1], {"\U0001f9a9": VECTOR, "\uffee": VECTOR, "é": VECTOR})
-    target = tmp_path / "new" / "embeddings.csv"
-    assert join_parts(parts, target, 3) == 6
-    names = list(read_part(target, 3))
-    assert names == sorted(names, key=str.encode)
-    assert [path.name for path in target.parent.iterdir()] == ["embeddings.csv"]
-
-
-def test_a_row_embedded_twice_is_joined_once(tmp_path: Path) -> None:
+def test_wanted_rows_are_copied_in_the_order_of_their_names_bytes_each_once(
+    tmp_path: Path,
+) -> None:
     part, target = tmp_path / "part.csv", tmp_path / "embeddings.csv"
-    part.write_bytes(format_row("a", VECTOR) + format_row("a", -VECTOR))
-    assert join_parts([part], target, 3) == 1
-    assert np.array_equal(read_part(target, 3)["a"], -VECTOR)
+    names = ["b", "B", "a,", "\U0001f9a9", "\uffee", "é"]
+    write(part, dict.fromkeys([*names, "left"], VECTOR))
+    with part.open("ab") as file:
+        file.write(format_row("b", -VECTOR))
+    with target.open("wb") as file:
+        assert copy_rows(part, {*names, "never asked"}, file, 3) == 6
+    read = read_part(target, 3)
+    assert list(read) == sorted(names, key=str.encode)
+    assert np.array_equal(read["b"], -VECTOR)
+    assert target.read_bytes().count(b"\n") == 6
 
 
-@pytest.mark.parametrize("fault", ["full disk", "another dimension"])
-def test_a_csv_appears_whole_or_not_at_all(fault: str, tmp_path: Path) -> None:
-    parts = [tmp_path / "part-1.csv", tmp_path / "part-2.csv"]
-    write(parts[0], {f"{number}.jpg": VECTOR for number in range(50)})
-    write(parts[1], {"one.jpg": VECTOR[:2]}, 2)
-    target = tmp_path / "run" / "embeddings.csv"
-    target.parent.mkdir()
-    target.write_text("the last one")
-    with pytest.raises(ArtifactError), largest_file(500 if fault == "full disk" else 100_000):
-        join_parts(parts, target, 3)
-    assert [path.name for path in target.parent.iterdir()] == ["embeddings.csv"]
-    assert target.read_text() == "the last one"
-
-
-def test_who_reads_the_last_csv_goes_on_reading_it(tmp_path: Path) -> None:
-    part, target = tmp_path / "part.csv", tmp_path / "embeddings.csv"
-    write(part, {"a": VECTOR})
-    target.write_text("the last one")
-    with target.open() as reader:
-        join_parts([part], target, 3)
-        assert reader.read() == "the last one"
-
-
-def test_a_csv_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
-    (tmp_path / "run").write_text("a file, where a folder should be")
-    with pytest.raises(ArtifactError, match=r"Cannot write .*run/embeddings\.csv"):
-        join_parts([], tmp_path / "run" / "embeddings.csv", 3)
+def test_parts_are_found_in_the_order_of_their_batches(tmp_path: Path) -> None:
+    for number in (10, 2, 1_000_000):
+        write(tmp_path / f"part-{number:06d}.csv", {})
+    (tmp_path / "notes.csv").touch()
+    assert [batch_of(part) for part in parts_in(tmp_path)] == [2, 10, 1_000_000]

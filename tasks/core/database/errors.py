@@ -15,7 +15,7 @@ READER_NEEDS = "It needs USAGE on the schema birdwalk, and SELECT on the tables 
 
 
 @contextmanager
-def translated(needs: str = WRITER_NEEDS) -> Iterator[None]:
+def translated(needs: str = WRITER_NEEDS) -> Iterator[None]:  # noqa: C901 - one table of errors
     """Turn asyncpg's and the socket's errors into DatabaseErrors: the one place that does.
 
     `needs` says which privileges the user must have.

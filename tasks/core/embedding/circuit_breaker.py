@@ -18,7 +18,7 @@ def stop_after_several(run: Run, error: UnexplainedFailure) -> None:
     """Count an answer that nobody can explain.
 
     Raises:
-        SystemicFailure: ten came in a row, and more images are unanswered than max_leftovers allows.
+        SystemicFailure: ten came in a row, and more images are unanswered than may be left.
     """
     run.progress.unexplained_in_a_row += 1
     if run.progress.unexplained_in_a_row < UNEXPLAINED_IN_A_ROW:

@@ -16,7 +16,7 @@ from tasks.core.errors import (
     TransientFailure,
     UnexplainedFailure,
 )
-from tasks.core.google.versions import find_overwritten
+from tasks.core.google.versions import find_overwritten, read_generation
 from tasks.core.runs.run import Run
 from tasks.core.types import Counts, Image, Vector
 
@@ -68,7 +68,7 @@ class BatchEmbedder:
     unconfirmed: list[Image] = field(default_factory=list)
 
     async def embed_all(self, items: list[WorkItem]) -> None:
-        """Embed what has no answer yet; each that is answered is in the part, whatever happens then.
+        """Embed what has no answer yet; what is answered is in the part, whatever happens then.
 
         Raises:
             SystemicFailure: an answer that every image would get; the others were stopped.
@@ -85,12 +85,14 @@ class BatchEmbedder:
             for item in items
             if not (item.refused or item.gone or item.image.image_id in finished)
         ]
-        self.unconfirmed += [item.image for item in items if item.image.image_id in finished]
+        self.unconfirmed += [
+            item.image for item in items if item.image.image_id in finished and not item.gone
+        ]
         self.run.progress.by_batch[self.batch] = len(items) - len(left)
         await self._embed(left)
 
     async def confirm_all(self) -> None:
-        """Ask again, by other objects, for contents whose object was overwritten meanwhile.
+        """Ask by another object for each content whose object was overwritten or deleted meanwhile.
 
         A call names an object, not a version of it. Where the name still leads to the version that
         was listed, the answer is about that one; where not, it may be another's and is not loaded.
@@ -104,15 +106,14 @@ class BatchEmbedder:
         while self.unconfirmed:
             images = list(self.unconfirmed)
             self.unconfirmed.clear()
-            overwritten = await find_overwritten(self.run.clients.storage, images)
+            storage = self.run.clients.storage
+            overwritten = await find_overwritten(storage, images)
             again = []
             for image in images:
                 if image.image_id in overwritten:
-                    other = await self._replace(image)
-                    if other is None:
-                        await self._leave(image, OVERWRITTEN)
-                    else:
-                        again.append(other)
+                    gone = await read_generation(storage, image) is None
+                    other = await self._replace(image, gone=gone)
+                    again += [] if other is None else [other]
             await self._embed(again)
 
     async def _embed(self, images: list[Image]) -> None:
@@ -140,14 +141,9 @@ class BatchEmbedder:
             await self._work.refuse(image, str(error))
         except ImageGone:
             logger.debug("%s is gone since it was listed.", image.uri)
-            other = await self._replace(image, gone=True)
-            self.counts.gone += other is None
-            return other
-        except ImageOverwritten as error:
-            other = await self._replace(image)
-            if other is None:
-                await self._leave(image, str(error))
-            return other
+            return await self._replace(image, gone=True)
+        except ImageOverwritten:
+            return await self._replace(image, gone=False)
         except (TransientFailure, StorageError) as error:
             await self._leave(image, str(error))
             stop_in_an_outage(self.run, error)
@@ -165,8 +161,14 @@ class BatchEmbedder:
         logger.debug("%s is left for the next run: %s", image.uri, why)
         await self._work.leave(image, why)
 
-    async def _replace(self, image: Image, *, gone: bool = False) -> Image | None:
-        return await self._work.replace(image, gone=gone)
+    async def _replace(self, image: Image, *, gone: bool) -> Image | None:
+        """Return the object to ask for a content by instead; without any it is gone, or left."""
+        other, is_gone = await self._work.replace(image, gone=gone)
+        if is_gone:
+            self.counts.gone += 1
+        elif other is None:
+            await self._leave(image, OVERWRITTEN)
+        return other
 
     def _keep(self, image: Image, vector: Vector) -> None:
         self.counts.answers += 1

@@ -73,7 +73,9 @@ async def list_leftovers(run: Run) -> tuple[LeftoverGroup, ...]:
     """Return the images that are left, the commonest reason first."""
     async with run.database.connection() as connection:
         rows = await connection.fetch(sql("select_leftovers"), run.run_id)
-    return tuple(LeftoverGroup(row["reason"], row["images"], tuple(row["examples"])) for row in rows)
+    return tuple(
+        LeftoverGroup(row["reason"], row["images"], tuple(row["examples"])) for row in rows
+    )
 
 
 def most_leftovers(listed: int, share: float) -> int:

@@ -109,26 +109,27 @@ class WorkList:
                 sql("update_error"), self.run.run_id, self.batch, image.content_key, reason
             )
 
-    async def replace(self, image: Image, *, gone: bool = False) -> Image | None:
+    async def replace(self, image: Image, *, gone: bool) -> tuple[Image | None, bool]:
         """Ask for a content by the next object that has it.
 
         Args:
             image: the one that it was asked by.
-            gone: whether that one left the bucket: then no image shows it.
+            gone: whether that one left the bucket: then it leaves the listing.
 
         Returns:
-            The next one, or None where there is none.
+            The next one, or None where there is none; and whether no listed object has the content
+            any more.
         """
         run_id, key = self.run.run_id, image.content_key
+        is_gone = None
         async with self.run.database.transaction() as connection:
             row = await connection.fetchrow(
                 sql("ask_by_next_object"), run_id, self.batch, key, image.image_id
             )
             if gone:
                 await connection.execute(sql("delete_gone_object"), run_id, image.image_id)
-                if row is None:
-                    await connection.execute(sql("update_gone"), run_id, self.batch, key)
-        return None if row is None else self._image(row)
+                is_gone = await connection.fetchval(sql("update_gone"), run_id, self.batch, key)
+        return None if row is None else self._image(row), bool(is_gone)
 
     def _image(self, row: Any) -> Image:
         return Image(

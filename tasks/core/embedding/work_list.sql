@@ -37,8 +37,11 @@ ON CONFLICT (space_id, content_key) DO UPDATE SET
 UPDATE birdwalk.work SET error = $4 WHERE run_id = $1 AND batch = $2 AND content_key = $3
 
 -- name: update_gone
--- No object has the content any more.
-UPDATE birdwalk.work SET gone = true WHERE run_id = $1 AND batch = $2 AND content_key = $3
+-- A content is gone when no listed object has it any more: one that was overwritten still counts.
+UPDATE birdwalk.work SET gone = true
+WHERE run_id = $1 AND batch = $2 AND content_key = $3
+    AND NOT EXISTS (SELECT FROM birdwalk.listings WHERE run_id = $1 AND content_key = $3)
+RETURNING gone
 
 -- name: delete_gone_object
 -- The object vanished after it was listed.

@@ -26,7 +26,6 @@ from tasks.core.settings import Settings
 from tasks.core.types import Image
 
 
-
 def listed_fields(*names: str) -> str:
     """Return the `fields` of a listing that asks for these of each object.
 

@@ -58,7 +58,9 @@ async def find_overwritten(client: storage.Client, images: Sequence[Image]) -> f
     rest = waiting[seen:]
     looked = await for_each(rest, lambda image: read_generation(client, image), LOOKS_AT_ONCE)
     found |= dict(zip(names[seen:], looked, strict=True))
-    return frozenset(image.image_id for image in images if found.get(image.image_id) != image.generation)
+    return frozenset(
+        image.image_id for image in images if found.get(image.image_id) != image.generation
+    )
 
 
 async def read_generation(client: storage.Client, image: Image) -> int | None:

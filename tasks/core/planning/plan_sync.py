@@ -79,6 +79,8 @@ async def plan_sync(run: Run) -> SyncPlan:
                 await connection.execute(sql("analyze_work"))
                 if options.requests_per_minute > 60 * INDEXED_ROWS_PER_SECOND or plan.taken_over:
                     await drop_worn_hnsw(connection, run.space, plan.calls + plan.taken_over)
+            if plan.taken_over:
+                await _take_over(run)
     run.progress.total = plan.calls
     return plan
 
@@ -126,8 +128,8 @@ async def _compare(connection: Connection, run: Run, paid: tuple[str, ...]) -> N
 
 
 async def _begin(connection: Connection, run: Run, plan: SyncPlan) -> None:
-    """Take over what other spaces have, and write the work lists of the batches."""
-    options, space = run.options, run.space
+    """Write the work lists of the batches."""
+    options = run.options
     await connection.execute(
         sql("delete_old_work"),
         run.run_id,
@@ -139,16 +141,21 @@ async def _begin(connection: Connection, run: Run, plan: SyncPlan) -> None:
     await connection.execute(sql("delete_batches"), run.run_id)
     await connection.execute(sql("insert_work"), run.run_id, plan.batch_size)
     await connection.execute(sql("insert_batches"), run.run_id)
-    if not plan.taken_over:
-        return
-    taken_over = 0
-    for other in await list_like_spaces(connection, space):
-        table = Identifier(f"vectors_{other}", "birdwalk")
-        statement = sql("take_over", vectors=space.vectors, other=table)
-        taken_over += affected_rows(await connection.execute(statement, other))
-    await connection.execute(sql("delete_answered_refusals"), space.space_id)
-    await connection.execute(sql("update_run_taken_over"), run.run_id, taken_over)
-    await count_write(connection, space)
+
+
+async def _take_over(run: Run) -> None:
+    """Copy the vectors that other spaces of the same kind have of the listed contents."""
+    space, taken_over = run.space, 0
+    async with run.database.transaction() as connection:
+        await require_running(connection, run.run_id)
+        for other in await list_like_spaces(connection, space):
+            table = Identifier(f"vectors_{other}", "birdwalk")
+            statement = sql("take_over", vectors=space.vectors, other=table)
+            taken_over += affected_rows(await connection.execute(statement, run.run_id))
+        statement = sql("delete_answered_refusals", vectors=space.vectors)
+        await connection.execute(statement, space.space_id)
+        await connection.execute(sql("update_run_taken_over"), run.run_id, taken_over)
+        await count_write(connection, space)
     run.vectors_written = True
 
 

@@ -165,18 +165,18 @@ INSERT INTO birdwalk.batches (run_id, batch, images)
 SELECT run_id, batch, count(*) FROM birdwalk.work WHERE run_id = $1 GROUP BY run_id, batch
 
 -- name: take_over
--- Vectors that another space has, without a call.
+-- Vectors of the listed contents that another space has, without a call.
 INSERT INTO {vectors} (content_key, embedding)
 SELECT other.content_key, other.embedding
 FROM {other} AS other
-JOIN known ON known.content_key = other.content_key AND known.space_id = $1
+WHERE other.content_key IN (SELECT content_key FROM birdwalk.listings WHERE run_id = $1)
 ON CONFLICT DO NOTHING
 
 -- name: delete_answered_refusals
 -- A content that was taken over is refused no longer.
 DELETE FROM birdwalk.refusals
-USING known
-WHERE refusals.space_id = $1 AND refusals.content_key = known.content_key
+USING {vectors} AS vectors
+WHERE refusals.space_id = $1 AND vectors.content_key = refusals.content_key
 
 -- name: update_run_taken_over
 -- Vectors that a run took over from other spaces.

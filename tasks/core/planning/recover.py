@@ -10,8 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import asyncpg
-
 from tasks.core.csv_parts import batch_of, open_part, parts_in, read_part
 from tasks.core.database.statements import statements_of
 from tasks.core.google.versions import find_overwritten
@@ -78,7 +76,7 @@ async def _dead_runs(run: Run) -> AsyncIterator[_DeadRun]:
     """Yield the dead runs of the space whose parts are on this disk."""
     options = run.options
     async with run.database.connection() as connection:
-        rows: list[asyncpg.Record] = await connection.fetch(
+        rows = await connection.fetch(
             sql("select_dead_runs"),
             options.index,
             options.model,

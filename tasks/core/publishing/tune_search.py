@@ -26,7 +26,6 @@ from tasks.core.spaces.recall import (
 from tasks.core.spaces.registry import Space
 from tasks.core.types import Check
 
-
 hnsw = statements_of("tasks.core.spaces.hnsw")
 logger = logging.getLogger(__name__)
 
@@ -83,9 +82,7 @@ async def tune_search(
 
 async def _read_state(connection: Connection, space: Space) -> Any:
     """Read before anything is measured: what is written meanwhile then counts as written since."""
-    return await connection.fetchrow(
-        hnsw("select_measurement"), space.space_id, str(space.vectors)
-    )
+    return await connection.fetchrow(hnsw("select_measurement"), space.space_id, str(space.vectors))
 
 
 async def _measure(

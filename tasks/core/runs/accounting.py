@@ -50,9 +50,7 @@ async def count_sent(connection: Connection, run_id: int, counts: Mapping[int, C
     )
 
 
-async def finish_batch(
-    connection: Connection, run_id: int, batch: int, counts: Counts
-) -> bool:
+async def finish_batch(connection: Connection, run_id: int, batch: int, counts: Counts) -> bool:
     """Note that a batch is durable, in the transaction that makes it so.
 
     Returns:

@@ -109,7 +109,7 @@ async def attach_run(run_id: int, settings: Settings) -> AsyncIterator[Run]:
             await _count_the_last(run)
 
 
-def _make_run(  # noqa: PLR0913 - one argument a field
+def _make_run(
     identity: RunIdentity,
     options: SyncOptions,
     settings: Settings,

@@ -76,9 +76,7 @@ class ProcessLock:
 
     async def claim(self) -> int | None:
         """Return the number of the next batch that nobody has, now this process's; None if none."""
-        batch: int | None = await self._lock.ask(
-            batches("claim_batch"), self._run_id, self.batches
-        )
+        batch: int | None = await self._lock.ask(batches("claim_batch"), self._run_id, self.batches)
         if batch is not None:
             self._batches.add(batch)
         return batch
@@ -223,7 +221,7 @@ async def _until_lost(lock: ProcessLock) -> DatabaseError:
 
 
 async def require_running(connection: Connection, run_id: int) -> None:
-    """Let a run go on in the caller's transaction, and keep others from declaring it dead meanwhile.
+    """Let a run go on in the caller's transaction; nobody declares it dead meanwhile.
 
     A process that slept, or lost its network, may not know that its run is over.
 

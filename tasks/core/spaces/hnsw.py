@@ -80,9 +80,7 @@ async def create_hnsw(connection: Connection, space: Space, most_mb: int) -> Non
         )
         name = Identifier(f"{space.vectors.name}_hnsw")
         # Writers wait while it is built, readers do not; the only writer is the space's run.
-        await connection.execute(
-            sql("create_hnsw", name=name, vectors=space.vectors), timeout=None
-        )
+        await connection.execute(sql("create_hnsw", name=name, vectors=space.vectors), timeout=None)
 
 
 async def vacuum_vectors(connection: Connection, space: Space) -> None:

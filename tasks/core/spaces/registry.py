@@ -106,7 +106,7 @@ async def list_spaces(connection: Connection, index: str) -> tuple[Space, ...]:
 
 
 async def list_like_spaces(connection: Connection, space: Space) -> tuple[int, ...]:
-    """Return the numbers of other indexes' spaces of the same model, dimension and preprocessing."""
+    """Return the numbers of the spaces of other indexes that hold the same kind of vectors."""
     rows = await connection.fetch(sql("select_like_spaces"), space.space_id)
     return tuple(row["space_id"] for row in rows)
 
@@ -158,9 +158,7 @@ async def create_tables(connection: Connection, kind: SpaceKind) -> Space:
     if not await connection.fetchval(sql("select_is_made"), str(space.images)):
         await connection.execute(sql("create_images_table", images=space.images))
         name = Identifier(f"images_{space.index_id}_content_key")
-        await connection.execute(
-            sql("create_images_content_key", name=name, images=space.images)
-        )
+        await connection.execute(sql("create_images_content_key", name=name, images=space.images))
     if not await connection.fetchval(sql("select_is_made"), str(space.vectors)):
         await connection.execute(
             sql(

@@ -1,4 +1,4 @@
-"""Asking an index from a terminal and through Prefect, and the check that it is in order."""
+"""Asking an index from a terminal and through Prefect."""
 
 import json
 import re
@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import ArtifactFilter
-from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import PrefectHTTPStatusError
 
 from deployments.local.stack import Stack
@@ -20,7 +19,6 @@ from tests.acceptance.conftest import SamplesRun
 from tests.acceptance.flows.test_deployments import reaching
 from tests.acceptance.programs import Program
 from tests.acceptance.recorded import artifact_of
-from tests.support.databases import execute, fetchval
 
 FIND = "find-similar/find-similar"
 INDEX = "asked"
@@ -133,6 +131,7 @@ async def test_an_error_is_said_on_standard_error_and_nothing_is_printed(
 async def test_a_question_through_the_api_is_answered_by_the_worker(
     worker_stack: Stack, prefect_client: PrefectClient
 ) -> None:
+    assert worker_stack
     embed = await prefect_client.read_deployment_by_name("embed-images/embed-images")
     wanted = {"index": INDEX, "prefix": "birds/", "requests_per_minute": 60_000}
     run = await prefect_client.create_flow_run_from_deployment(embed.id, parameters=wanted)
@@ -144,24 +143,6 @@ async def test_a_question_through_the_api_is_answered_by_the_worker(
     assert run.name == "similar to flamingo"
     page = await artifact_of(prefect_client, run.id, "similar-images")
     assert "birds/flamingo" in str(page.data)
-
-    check = await prefect_client.read_deployment_by_name("check-index/check-index")
-    sound = {"index": INDEX}
-    run = await prefect_client.create_flow_run_from_deployment(check.id, parameters=sound)
-    run = await reaching(prefect_client, run, "Completed")
-    assert (await artifact_of(prefect_client, run.id, "index-health")).description is not None
-
-    database = worker_stack.addresses.database_url
-    statement = "SELECT space_id FROM birdwalk.spaces WHERE index_name = $1"
-    table = f"birdwalk.space_{int(await fetchval(database, statement, INDEX))}"
-    await execute(database, f"DELETE FROM {table} WHERE image_id ~ 'owl'")  # noqa: S608 - a number
-    run = await prefect_client.create_flow_run_from_deployment(check.id, parameters=sound)
-    run = await reaching(prefect_client, run, "Failed")
-    assert run.state is not None
-    assert "2 missing" in (run.state.message or "")
-    assert "Run embed-images on gs://birdwalk/birds/" in (run.state.message or "")
-    page = await artifact_of(prefect_client, run.id, "index-health")
-    assert "`asked` is not in order" in str(page.data)
 
 
 async def test_the_form_has_bounds_dropdowns_and_descriptions(
@@ -184,17 +165,6 @@ async def test_the_form_has_bounds_dropdowns_and_descriptions(
         assert (
             f"Validation failed for field '{next(iter(parameters))}'" in refused.value.response.text
         )
-
-
-async def test_the_check_has_a_schedule_of_its_own(
-    worker_stack: Stack, prefect_client: PrefectClient
-) -> None:
-    assert worker_stack
-    check = await prefect_client.read_deployment_by_name("check-index/check-index")
-    [schedule] = check.schedules
-    assert schedule.active
-    assert isinstance(schedule.schedule, CronSchedule)
-    assert schedule.schedule.timezone == "Europe/Berlin"
 
 
 async def test_duplicates_are_listed_and_shown(

@@ -38,7 +38,7 @@ async def test_a_run_that_only_plans_spends_nothing_and_says_so(
 async def test_a_dropped_space_is_listed_no_more(
     shown: ShownRuns, prefect_client: PrefectClient
 ) -> None:
-    assert said(shown, "dropped").startswith("Dropped space_2: ")
+    assert said(shown, "dropped").startswith("Dropped space 2 (multimodalembedding@001, ")
     listed = await artifact_of(prefect_client, shown.by_step["spaces"].id, "spaces")
     left = await artifact_of(prefect_client, shown.by_step["dropped"].id, "spaces")
     assert "crop-subject-1" in str(listed.data)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.core.embedding.outcomes import list_refusals, refuse_too_many
+from tasks.core.embedding.outcomes import check_refusals, list_refusals
 from tasks.core.errors import TooManyRefusals
 from tasks.core.runs.lifecycle import open_run
 from tasks.core.settings import Settings
@@ -12,13 +12,13 @@ from tests.support.model_server import ModelServer
 from tests.support.sync import options, prepare, sync
 
 INSERT = """
-INSERT INTO birdwalk.refusals (space_id, bucket, image_id, generation, reason)
-SELECT 1, $1, 'refused-' || number, 1, 'reason ' || number FROM generate_series(1, 60) AS number
+INSERT INTO birdwalk.refusals (space_id, content_key, reason)
+SELECT 1, 'content ' || number, 'reason ' || number FROM generate_series(1, 60) AS number
 """
 
 LISTED = """
-INSERT INTO birdwalk.objects (run_id, image_id, generation)
-SELECT $1, 'refused-' || number, 1 FROM generate_series(1, 60) AS number
+INSERT INTO birdwalk.listings (run_id, image_id, generation, content_key)
+SELECT $1, 'refused-' || number, 1, 'content ' || number FROM generate_series(1, 60) AS number
 """
 
 
@@ -44,7 +44,7 @@ async def test_rare_reasons_are_one_group_and_the_counts_add_up(
 ) -> None:
     bucket.put_pictures(2)
     await sync(settings, bucket.name)
-    await execute(url, INSERT, bucket.name)
+    await execute(url, INSERT)
     await execute(url, "UPDATE birdwalk.refusals SET reason = 'reason 7' WHERE reason ~ '[89]$'")
     async with open_run(options(bucket.name), settings, "test") as run:
         await prepare(run)
@@ -79,11 +79,11 @@ async def test_too_many_refusals_fail_the_run_keep_the_others_and_name_the_param
     said = r"2 of 8 images \(25.0%\) were refused; at most 10.0%.*set max_refusals=0.25"
     with pytest.raises(TooManyRefusals, match=said):
         await sync(settings, bucket.name, max_refusals=0.1)
-    assert await fetchval(url, "SELECT count(*) FROM birdwalk.space_1") == 6
+    assert await fetchval(url, "SELECT count(*) FROM birdwalk.vectors_1") == 6
     assert await fetchval(url, "SELECT to_regclass('image_embeddings')") is None
     await model_server.reset()
     synced = await sync(settings, bucket.name, max_refusals=0.251)
-    assert (await model_server.calls(), synced.verdict.rows) == (0, 6)
+    assert (await model_server.calls(), synced.verdict.images) == (0, 6)
 
 
 async def test_what_was_refused_in_an_earlier_run_counts_too(
@@ -96,7 +96,7 @@ async def test_what_was_refused_in_an_earlier_run_counts_too(
         made = await prepare(run)
         assert made.images("refused before") == 1
         with pytest.raises(TooManyRefusals, match="1 of 4"):
-            refuse_too_many(run, await list_refusals(run))
+            check_refusals(run, await list_refusals(run))
 
 
 async def test_a_run_without_refusals_passes(settings: Settings, bucket: LocalBucket) -> None:
@@ -104,7 +104,7 @@ async def test_a_run_without_refusals_passes(settings: Settings, bucket: LocalBu
     async with open_run(options(bucket.name, max_refusals=0.0), settings, "test") as run:
         await prepare(run)
         assert await list_refusals(run) == ()
-        refuse_too_many(run, ())
+        check_refusals(run, ())
 
 
 async def test_refused_images_that_left_the_bucket_count_no_more(
@@ -117,7 +117,7 @@ async def test_refused_images_that_left_the_bucket_count_no_more(
     for number in range(3):
         bucket.delete(f"broken-{number}.png")
     synced = await sync(settings, bucket.name, max_refusals=0.0)
-    assert synced.verdict.rows == 8
+    assert synced.verdict.images == 8
 
 
 async def test_a_limited_run_counts_the_refusals_of_what_it_listed(
@@ -127,4 +127,4 @@ async def test_a_limited_run_counts_the_refusals_of_what_it_listed(
     bucket.put("z-broken.png", b"no picture")
     await sync(settings, bucket.name)
     synced = await sync(settings, bucket.name, limit=2, max_refusals=0.0)
-    assert synced.verdict.rows == 4
+    assert (synced.verdict.images, synced.published.images) == (2, 4)

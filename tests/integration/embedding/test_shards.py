@@ -3,9 +3,6 @@
 import asyncio
 
 import pytest
-
-from tasks.core.database.connections import open_database
-from tasks.core.embedding.embed_batch import embed_batch
 from tasks.core.embedding.shards import (
     batches_of_shard,
     count_done,
@@ -13,7 +10,10 @@ from tasks.core.embedding.shards import (
     live_shards,
     unfinished_batches,
 )
-from tasks.core.errors import DatabaseUnavailable, SpaceBusy, InvalidInput
+
+from tasks.core.database.connections import open_database
+from tasks.core.embedding.embed_batch import embed_batch
+from tasks.core.errors import DatabaseUnavailable, InvalidInput, SpaceBusy
 from tasks.core.loading.insert_batch import insert_batch
 from tasks.core.runs import index_lock
 from tasks.core.runs.lifecycle import attach_run, open_run

@@ -16,11 +16,11 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Completed, Crashed, Pending
+from tasks.core.embedding.shards import batches_of_shard, live_shards, unfinished_batches
 
 from tasks import shards
 from tasks.core.embedding.embed_batch import embed_batch
-from tasks.core.embedding.shards import batches_of_shard, live_shards, unfinished_batches
-from tasks.core.errors import SpaceBusy, InvalidInput, PrefectUnavailable
+from tasks.core.errors import InvalidInput, PrefectUnavailable, SpaceBusy
 from tasks.core.loading.insert_batch import insert_batch
 from tasks.core.runs.lifecycle import attach_run
 from tasks.core.runs.run import Run

@@ -13,8 +13,8 @@ from tasks.core.loading.insert_batch import insert_batch
 from tasks.core.planning.create_table import create_table
 from tasks.core.runs.run import Run
 from tasks.core.settings import Settings
-from tasks.core.spaces.rows import Row, load_rows
 from tasks.core.spaces.registry import Space
+from tasks.core.spaces.rows import Row, load_rows
 from tasks.core.types import Vector
 from tests.support.buckets import LocalBucket, picture
 from tests.support.databases import execute, fetch, fetchval

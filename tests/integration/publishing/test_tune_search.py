@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import pytest
+from tasks.core.runs.space import find_space
 
 from tasks.core.database.connections import Connection, open_database
 from tasks.core.embedding.embed_batch import embed_batch
@@ -16,7 +17,6 @@ from tasks.core.publishing import tune_search, verify
 from tasks.core.publishing.publish import publish
 from tasks.core.runs.lifecycle import open_run
 from tasks.core.runs.run import Run
-from tasks.core.runs.space import find_space
 from tasks.core.settings import Settings
 from tasks.core.spaces.nearest import widen_search
 from tasks.core.spaces.recall import check_recall, sample_rows

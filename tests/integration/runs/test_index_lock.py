@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from tasks.core.loading.reuse_vectors import remove_gone
+from tasks.core.runs.index_lock import IndexHold, ShardHold, kept
 
 from tasks.core.database.connections import Database, open_database
 from tasks.core.embedding.embed_batch import embed_batch
 from tasks.core.errors import SpaceBusy
-from tasks.core.loading.reuse_vectors import remove_gone
 from tasks.core.runs import index_lock
-from tasks.core.runs.index_lock import IndexHold, ShardHold, kept
 from tasks.core.runs.lifecycle import open_run
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket

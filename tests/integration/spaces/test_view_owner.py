@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import pytest
+from tasks.core.runs.space import find_space
 
 from tasks.core.errors import DatabaseError
 from tasks.core.maintenance import drop_space
 from tasks.core.runs.lifecycle import open_run
-from tasks.core.runs.space import find_space
 from tasks.core.settings import Settings
 from tasks.core.spaces import view
 from tests.support.buckets import LocalBucket

@@ -24,7 +24,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     writers: list[PartWriter] = []
 
     def open_batch(
-        script: dict[str, list[Exception]], budget: float = 60.0, **generations: int
+        script: dict[str, list[Exception]], budget: float = 60.0, **generations: int | None
     ) -> tuple[BatchEmbedder, Model, Ledger]:
         model, ledger = Model(script), Ledger()
         run = Run(
@@ -32,12 +32,13 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
             options=SyncOptions(bucket="b", index="photos"),
             settings=Settings(image_time_budget_seconds=budget, data_directory=tmp_path),
             database=cast("Any", ledger),
-            hold=cast("Any", None),
+            lock=cast("Any", None),
             clients=Clients(cast("Any", model), Storage(**generations)),
             limiter=Limiter(10_000_000),
+            made_space=SPACE,
         )
         writers.append(PartWriter(run.part(1), 2))
-        return BatchEmbedder(run, SPACE, writers[-1]), model, ledger
+        return BatchEmbedder(run, 1, writers[-1]), model, ledger
 
     yield open_batch
     for writer in writers:

@@ -16,7 +16,7 @@ from tasks.core.errors import (
     UnexplainedFailure,
 )
 from tasks.core.types import Listing, Vector
-from tests.support.scripted import Ledger, Model, Start, images, kept
+from tests.support.scripted import Ledger, Model, Start, items, kept
 
 
 async def test_a_systemic_failure_stops_the_batch_and_keeps_what_is_finished(
@@ -25,7 +25,7 @@ async def test_a_systemic_failure_stops_the_batch_and_keeps_what_is_finished(
     monkeypatch.setattr(embed_batch, "WORKERS", 1)
     batch, model, _ = start({"c": [SystemicFailure("no permission")]})
     with pytest.raises(SystemicFailure, match="no permission"):
-        await batch.embed_all(images(*"abcdef"))
+        await batch.embed_all(items(*"abcdef"))
     assert model.asked == ["a", "b", "c"]
     assert kept(batch) == {"a", "b"}
 
@@ -48,7 +48,7 @@ async def fail_beside_calls(batch: BatchEmbedder, model: Model, ledger: Ledger) 
         patched.setattr(model, "embed_uri", answer_late)
         patched.setattr(ledger, "execute", lose)
         with pytest.raises(DatabaseUnavailable):
-            await batch.embed_all(images(*"abcd"))
+            await batch.embed_all(items(*"abcd"))
 
 
 async def test_answers_to_calls_in_flight_are_kept_when_another_image_stops_the_batch(
@@ -57,8 +57,8 @@ async def test_answers_to_calls_in_flight_are_kept_when_another_image_stops_the_
     batch, model, ledger = start({"a": [ImageRefused("cannot decode")]})
     await fail_beside_calls(batch, model, ledger)
     assert kept(batch) == set("bcd")
-    assert (batch.tally.answers, batch.run.progress.answers) == (3, 3)
-    assert {image.name for image in batch.unconfirmed} == set("bcd")
+    assert (batch.counts.answers, batch.run.progress.answers) == (3, 3)
+    assert {image.image_id for image in batch.unconfirmed} == set("bcd")
 
 
 async def test_calls_that_have_no_answer_soon_do_not_keep_a_stopped_batch(
@@ -85,10 +85,10 @@ async def test_a_call_that_fails_in_a_stopped_batch_is_not_what_the_batch_failed
 async def test_a_few_unexplained_answers_leave_their_images_for_the_next_run(start: Start) -> None:
     script = {name: [UnexplainedFailure("what?")] for name in "abc"}
     batch, model, _ = start(script)
-    await batch.embed_all(images(*"abcd"))
+    await batch.embed_all(items(*"abcd"))
     assert sorted(model.asked) == list("abcd")
     assert kept(batch) == {"d"}
-    assert batch.tally.pending == 3
+    assert batch.counts.leftover == 3
 
 
 async def test_ten_unexplained_answers_in_a_row_stop_the_run(
@@ -100,7 +100,7 @@ async def test_ten_unexplained_answers_in_a_row_stop_the_run(
     script = {name: [UnexplainedFailure("what?")] for name in names if name != "05"}
     batch, model, _ = start(script)
     with pytest.raises(SystemicFailure, match=r"10 answers in a row.*what\?"):
-        await batch.embed_all(images(*names))
+        await batch.embed_all(items(*names))
     assert model.asked == names[:16]
 
 
@@ -110,15 +110,15 @@ async def answer_nothing(start: Start, listed: int) -> tuple[BatchEmbedder, Mode
     batch, model, _ = start({name: [UnexplainedFailure("what?")] for name in names})
     batch.run.listing = Listing(listed, listed)
     batch.run.progress.total = 30
-    batch.run.tallies[1] = batch.tally
-    await batch.embed_all(images(*names))
+    batch.run.counts[1] = batch.counts
+    await batch.embed_all(items(*names))
     return batch, model
 
 
 async def test_unexplained_answers_to_as_few_as_may_be_left_stop_nothing(start: Start) -> None:
     # As in the run after the one that left them.
     batch, _ = await answer_nothing(start, listed=3_000)
-    assert batch.tally.pending == 30
+    assert batch.counts.leftover == 30
 
 
 async def test_unexplained_answers_to_more_than_may_be_left_stop_the_run(start: Start) -> None:
@@ -134,8 +134,8 @@ async def test_refusals_begin_the_count_of_unexplained_answers_again(
     script: dict[str, list[Exception]] = {name: [UnexplainedFailure("what?")] for name in names}
     script |= {name: [ImageRefused("cannot decode")] for name in names[5::9]}
     batch, _, _ = start(script)
-    await batch.embed_all(images(*names))
-    assert (batch.tally.pending, batch.tally.refused) == (27, 3)
+    await batch.embed_all(items(*names))
+    assert (batch.counts.leftover, batch.counts.refused) == (27, 3)
 
 
 async def give_up(
@@ -152,7 +152,7 @@ async def give_up(
     script[f"{answer_at:02d}"] = [ImageRefused("cannot decode")]
     batch, _, _ = start(script, budget=1e-9)
     batch.run.progress.total = total
-    await batch.embed_all(images(*(f"{number:02d}" for number in range(30))))
+    await batch.embed_all(items(*(f"{number:02d}" for number in range(30))))
     return batch
 
 
@@ -169,7 +169,7 @@ async def test_images_given_up_at_the_end_of_a_run_are_left_and_stop_nothing(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = await give_up(start, monkeypatch, range(20, 30), total=30, answer_at=5)
-    assert (batch.tally.pending, batch.tally.refused, batch.tally.answers) == (10, 1, 19)
+    assert (batch.counts.leftover, batch.counts.refused, batch.counts.answers) == (10, 1, 19)
 
 
 async def test_nine_images_given_up_between_answers_stop_nothing(
@@ -178,7 +178,7 @@ async def test_nine_images_given_up_between_answers_stop_nothing(
     # A refusal at 05 and a vector at 15 are answers.
     failing = [number for number in range(25) if number not in {5, 15}]
     batch = await give_up(start, monkeypatch, failing, total=100, answer_at=5)
-    assert (batch.tally.pending, batch.tally.refused, batch.tally.answers) == (23, 1, 6)
+    assert (batch.counts.leftover, batch.counts.refused, batch.counts.answers) == (23, 1, 6)
 
 
 async def test_a_part_that_cannot_be_written_stops_the_batch(
@@ -190,25 +190,25 @@ async def test_a_part_that_cannot_be_written_stops_the_batch(
     batch, _, _ = start({})
     monkeypatch.setattr(batch.writer, "append", refuse)
     with pytest.raises(ArtifactError, match="No space left"):
-        await batch.embed_all(images("a"))
+        await batch.embed_all(items("a"))
 
 
 async def test_nothing_but_429s_for_the_whole_budget_is_systemic(start: Start) -> None:
     batch, _, _ = start({"a": [QuotaExceeded("429")] * 100_000}, budget=0.05)
     with pytest.raises(SystemicFailure, match="over the quota"):
         async with asyncio.timeout(30):
-            await batch.embed_all(images("a"))
+            await batch.embed_all(items("a"))
 
 
 async def test_a_refusal_shows_that_not_every_answer_is_a_429(start: Start) -> None:
     batch, _, _ = start({"a": [QuotaExceeded("429"), ImageRefused("cannot decode")]})
-    await batch.embed_all(images("a"))
-    assert batch.tally.refused == 1
+    await batch.embed_all(items("a"))
+    assert batch.counts.refused == 1
     assert batch.run.limiter.seconds_refused == 0
 
 
 async def test_one_429_after_a_long_listing_is_only_deferred(start: Start) -> None:
     batch, _, _ = start({"a": [QuotaExceeded("429")]}, budget=0.05)
     await asyncio.sleep(0.06)
-    await batch.embed_all(images("a"))
+    await batch.embed_all(items("a"))
     assert kept(batch) == {"a"}

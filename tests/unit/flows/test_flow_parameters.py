@@ -10,6 +10,7 @@ from prefect.utilities.callables import parameter_schema
 
 from flows.check_index import check_index
 from flows.embed_images import embed_images
+from flows.embed_shard import embed_shard
 from flows.find_duplicates import find_duplicates
 from flows.find_similar import find_similar
 from flows.rollback import rollback
@@ -17,7 +18,7 @@ from tasks.core.errors import InvalidInput
 from tasks.core.models import MODELS, find_model
 from tasks.core.runs.options import SyncOptions
 
-FLOWS = [check_index, embed_images, find_duplicates, find_similar, rollback]
+FLOWS = [check_index, embed_images, embed_shard, find_duplicates, find_similar, rollback]
 SCHEMA = parameter_schema(embed_images.fn)
 BOUNDS = {"enum", "const", "minimum", "maximum", "minLength", "maxLength", "pattern", "format"}
 PARAMETERS = list(SCHEMA.properties)

@@ -232,3 +232,94 @@ def test_it_knows_for_how_long_every_answer_was_a_429() -> None:
         assert limiter.seconds_refused == 0
 
     run(scenario)
+
+
+def test_the_quota_is_shared_by_the_processes_of_a_run_and_taken_back() -> None:
+    async def scenario(limiter: Limiter) -> None:
+        for processes, gap in ((2, 0.2), (4, 0.4), (1, 0.1)):
+            limiter.share(processes)
+            # What was due by the pace before may still come at once.
+            await asyncio.sleep(10)
+            server = Server(limiter)
+            await server.calls(10)
+            gaps = [later - start for start, later in pairwise(server.starts)]
+            assert gaps[1:] == pytest.approx([gap] * 8)
+
+    run(scenario)
+
+
+def test_a_share_of_a_slowed_pace_is_slowed_as_much_and_wins_back_no_more_than_its_share() -> None:
+    async def scenario(limiter: Limiter) -> None:
+        limiter.slow_down()
+        limiter.share(2)
+        assert limiter.rate == pytest.approx(10 / 2 * SLOWDOWN)
+        await asyncio.sleep(3600)
+        limiter.answered(1.0)
+        assert limiter.rate == pytest.approx(10 / 2)
+
+    run(scenario)
+
+
+BURST = 3.0
+"""Calls that a server takes at once, as the local one does."""
+
+
+class QuotaServer:
+    """A model that holds a quota: what is over it gets a 429, and is asked again."""
+
+    def __init__(self, limiter: Limiter, per_second: float, latency: float = 0.15) -> None:
+        self.limiter = limiter
+        self.per_second = per_second
+        self.latency = latency
+        self.tokens, self.counted_at = BURST, now()
+        self.accepted: list[float] = []
+        self.refused = 0
+
+    def _is_within_the_quota(self) -> bool:
+        self.tokens = min(BURST, self.tokens + (now() - self.counted_at) * self.per_second)
+        self.counted_at = now()
+        if self.tokens < 1 - 1e-6:
+            return False
+        self.tokens -= 1
+        return True
+
+    async def ask(self) -> None:
+        while True:
+            async with self.limiter.slot():
+                accepts = self._is_within_the_quota()
+                await asyncio.sleep(self.latency)
+                if accepts:
+                    self.accepted.append(now())
+                    return self.limiter.answered(self.latency)
+                self.refused += 1
+                self.limiter.slow_down()
+
+    def used(self, begin: float, end: float) -> float:
+        """Return the share of the quota that was used between two times."""
+        accepted = [at for at in self.accepted if begin <= at < end]
+        return len(accepted) / (end - begin) / self.per_second
+
+
+def test_a_quota_is_used_to_the_full_and_never_exceeded() -> None:
+    async def scenario(limiter: Limiter) -> None:
+        server, begin = QuotaServer(limiter, 10), now()
+        await asyncio.gather(*(server.ask() for _ in range(600)))
+        assert server.refused == 0
+        assert now() - begin == pytest.approx(59.9 + server.latency)
+
+    run(scenario)
+
+
+def test_half_of_a_quota_is_found_within_seconds_and_used() -> None:
+    async def scenario(limiter: Limiter) -> None:
+        server = QuotaServer(limiter, 10)
+        asking = asyncio.gather(*(server.ask() for _ in range(600)))
+        await asyncio.sleep(10)
+        # Somebody else uses the other half from now on.
+        server.per_second, halved_at = 5, now()
+        await asyncio.sleep(60)
+        assert server.used(halved_at + 8, halved_at + 60) >= 0.9
+        assert server.refused <= 0.1 * len(server.accepted)
+        await asking
+
+    run(scenario)

@@ -1,5 +1,6 @@
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,17 +19,17 @@ from tasks.core.errors import (
     StorageError,
 )
 from tasks.core.google.storage import (
-    LISTED_FIELDS,
+    FIELDS,
     ImageLister,
-    content_hash,
+    content_key,
     download,
     translate_error,
     why_not_an_image,
 )
 from tasks.core.models import MULTIMODAL_EMBEDDING
-from tasks.core.types import ImageRef
+from tasks.core.types import Image
 
-FIELDS = re.compile(r"items\((?P<item>[\w,]+)\),(?P<page>[\w,]+)")
+MASK = re.compile(r"items\((?P<item>[\w,]+)\),(?P<page>[\w,]+)")
 
 
 class Bucket:
@@ -70,7 +71,7 @@ class Bucket:
         return response
 
     def _masked(self, page: dict[str, Any], fields: str) -> dict[str, Any]:
-        mask = FIELDS.fullmatch(fields)
+        mask = MASK.fullmatch(fields)
         assert mask is not None
         kept = {name: page[name] for name in mask["page"].split(",") if name in page}
         wanted = set(mask["item"].split(","))
@@ -99,7 +100,7 @@ def client(bucket: Bucket) -> storage.Client:
 
 async def listed(
     bucket: Bucket, prefix: str = "", limit: int | None = None
-) -> tuple[list[ImageRef], ImageLister]:
+) -> tuple[list[Image], ImageLister]:
     lister = ImageLister(client(bucket), "b", MULTIMODAL_EMBEDDING)
     return [image async for page in lister.pages(prefix, limit) for image in page], lister
 
@@ -107,32 +108,36 @@ async def listed(
 async def test_every_page_is_listed() -> None:
     bucket = Bucket([entry(f"{number}.jpg") for number in range(7)])
     images, lister = await listed(bucket)
-    assert [image.name for image in images] == [f"{number}.jpg" for number in range(7)]
+    assert [image.image_id for image in images] == [f"{number}.jpg" for number in range(7)]
     assert (lister.objects, lister.images, len(bucket.requests)) == (7, 7, 4)
-    assert "nextPageToken" in LISTED_FIELDS
+    assert "nextPageToken" in FIELDS
 
 
 async def test_the_listing_brings_every_field_of_an_image() -> None:
-    images, _ = await listed(Bucket([entry("Köln ✈, 'old'.jpg")]))
+    told = entry(
+        "Köln ✈, 'old'.jpg", contentEncoding="gzip", metadata={"album": "2026"}, size="1234"
+    )
+    images, _ = await listed(Bucket([told]))
     (image,) = images
-    assert image.updated is not None
-    assert image.updated.isoformat() == "2026-11-23T10:00:00+00:00"
-    assert image == ImageRef(
+    assert image == Image(
         bucket="b",
-        name="Köln ✈, 'old'.jpg",
+        image_id="Köln ✈, 'old'.jpg",
         generation=1700000000000001,
+        content_key="md5:XrY7u+Ae7tCTyyK7j1rNww==,crc32c:yZRlqg==,1234",
+        size=1234,
         content_type="image/jpeg",
-        content_hash="md5:XrY7u+Ae7tCTyyK7j1rNww==",
-        updated=image.updated,
+        content_encoding="gzip",
+        updated=datetime(2026, 11, 23, 10, tzinfo=UTC),
+        metadata={"album": "2026"},
     )
     assert image.uri == "gs://b/Köln ✈, 'old'.jpg"
 
 
-async def test_a_composite_objects_hash_is_its_crc32c_and_size() -> None:
-    composite = entry("a.jpg")
-    del composite["md5Hash"]
-    images, _ = await listed(Bucket([composite]))
-    assert images[0].content_hash == "crc32c:yZRlqg==:1234"
+async def test_what_a_listing_does_not_tell_is_none() -> None:
+    bare = {"name": "a.jpg", "generation": "1", "md5Hash": "m", "contentType": "image/png"}
+    images, _ = await listed(Bucket([bare]))
+    (image,) = images
+    assert image[4:] == (None, "image/png", None, None, None)
 
 
 async def test_only_what_is_needed_is_asked_for() -> None:
@@ -148,7 +153,9 @@ async def test_only_what_is_needed_is_asked_for() -> None:
 async def test_a_limit_stops_the_listing(limit: int, pages: int) -> None:
     bucket = Bucket([entry(f"{number}.jpg") for number in range(7)])
     images, lister = await listed(bucket, limit=limit)
-    assert [image.name for image in images] == [f"{number}.jpg" for number in range(min(limit, 7))]
+    assert [image.image_id for image in images] == [
+        f"{number}.jpg" for number in range(min(limit, 7))
+    ]
     assert lister.images == len(images)
     assert len(bucket.requests) == pages
 
@@ -158,7 +165,7 @@ async def test_a_limit_counts_images_not_objects() -> None:
     for item in bucket.objects:
         item["contentType"] = ""
     images, lister = await listed(bucket, limit=3)
-    assert [image.name for image in images] == ["1.jpg", "2.jpg", "4.jpg"]
+    assert [image.image_id for image in images] == ["1.jpg", "2.jpg", "4.jpg"]
     assert lister.skipped == {"not an image": 2}
 
 
@@ -174,7 +181,7 @@ async def test_what_is_passed_over_is_counted_by_reason() -> None:
         ]
     )
     images, lister = await listed(bucket)
-    assert [image.name for image in images] == ["a.jpg"]
+    assert [image.image_id for image in images] == ["a.jpg"]
     assert lister.objects == 6
     assert lister.skipped == {
         "not an image": 1,
@@ -237,21 +244,30 @@ def test_what_is_an_image(
     assert why_not_an_image(name, content_type, size, MULTIMODAL_EMBEDDING) == expected
 
 
-@pytest.mark.parametrize(
-    ("md5", "crc32c", "size", "expected"),
-    [
-        ("m", "c", 5, "md5:m"),
-        ("m", None, None, "md5:m"),
-        (None, "c", 5, "crc32c:c:5"),
-        ("", "c", 5, "crc32c:c:5"),
-        (None, None, 5, None),
-        ("", "", 5, None),
-    ],
-)
-def test_a_content_hash_is_md5_or_crc32c_with_the_size(
-    md5: str | None, crc32c: str | None, size: int, expected: str | None
-) -> None:
-    assert content_hash(md5, crc32c, size) == expected
+def key(bucket: str = "b", **changes: object) -> str:
+    return content_key(bucket, entry(**{"name": "a.jpg", **changes}))  # type: ignore[arg-type]  # an entry's fields
+
+
+def test_equal_bytes_have_one_key_whatever_they_are_called() -> None:
+    again = key("another", name="b.jpg", generation="9", updated="2027-01-01T00:00:00Z")
+    assert key() == again
+
+
+@pytest.mark.parametrize("changes", [{"md5Hash": "forged"}, {"crc32c": "x"}, {"size": "9"}])
+def test_bytes_that_differ_in_one_of_the_three_have_another_key(changes: dict[str, str]) -> None:
+    assert key(**changes) != key()
+
+
+def test_each_version_of_a_composite_object_has_a_key_of_its_own() -> None:
+    composite = {"md5Hash": ""}
+    others = [
+        key(**composite, generation="9"),
+        key(**composite, name="b.jpg"),
+        key("another", **composite),
+        key(),
+    ]
+    assert len({key(**composite), *others}) == 5
+    assert key(**composite) == key(**composite, crc32c="x", size="9")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from google.api_core import exceptions
 
 from tasks.core.errors import StorageError
 from tasks.core.google.versions import find_overwritten
-from tasks.core.types import ImageRef
+from tasks.core.types import Image
 
 
 @dataclass
@@ -47,15 +47,15 @@ class Bucket:
         return None if generation is None else SimpleNamespace(generation=generation)
 
 
-def numbered(count: int, step: int = 1) -> list[ImageRef]:
-    return [ImageRef("b", f"{number:06d}", 1) for number in range(0, count * step, step)]
+def numbered(count: int, step: int = 1) -> list[Image]:
+    return [Image("b", f"{number:06d}", 1, "a content") for number in range(0, count * step, step)]
 
 
 def holding(count: int, **changes: int) -> dict[str, int]:
     return {f"{number:06d}": 1 for number in range(count)} | changes
 
 
-async def overwritten(bucket: Bucket, images: list[ImageRef]) -> frozenset[str]:
+async def overwritten(bucket: Bucket, images: list[Image]) -> frozenset[str]:
     return await find_overwritten(cast("Any", bucket), images)
 
 
@@ -67,8 +67,8 @@ async def test_just_those_that_changed_or_went_are_found(
 ) -> None:
     images = numbered(200, step)
     bucket = Bucket(holding(200 * step + 5), page=page, empty_pages=empty_pages)
-    changed = {images[0].name, images[70].name, images[199].name}
-    gone = {images[1].name, images[198].name}
+    changed = {images[0].image_id, images[70].image_id, images[199].image_id}
+    gone = {images[1].image_id, images[198].image_id}
     bucket.objects |= dict.fromkeys(changed, 2)
     for name in gone:
         del bucket.objects[name]

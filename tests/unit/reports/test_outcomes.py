@@ -1,12 +1,12 @@
 import pytest
 from markdown_it import MarkdownIt
 
-from tasks.core.embedding.outcomes import PendingGroup, most_pending
-from tasks.core.reports.outcomes import pending_markdown
+from tasks.core.embedding.outcomes import LeftoverGroup, most_leftovers
+from tasks.core.reports.outcomes import leftovers_markdown
 
 GROUPS = (
-    PendingGroup("The service answered *UNAVAILABLE*.\n# Again!", 1_234, ("a|b.png", "c_d_.png")),
-    PendingGroup("No answer came in 60 s.", 1, ("e.png",)),
+    LeftoverGroup("The service answered *UNAVAILABLE*.\n# Again!", 1_234, ("a|b.png", "c_d_.png")),
+    LeftoverGroup("No answer came in 60 s.", 1, ("e.png",)),
 )
 
 
@@ -24,7 +24,7 @@ def paragraphs(markdown: str) -> list[tuple[str, str]]:
 
 
 def test_what_is_left_is_a_heading_a_reason_and_its_examples() -> None:
-    assert paragraphs(pending_markdown(GROUPS)) == [
+    assert paragraphs(leftovers_markdown(GROUPS)) == [
         ("h1", "Left for the next run"),
         ("h2", "1,234 images"),
         ("quote", "The service answered *UNAVAILABLE*. # Again!"),
@@ -55,4 +55,4 @@ def test_what_is_left_is_a_heading_a_reason_and_its_examples() -> None:
 def test_a_share_above_none_lets_one_of_a_few_be_left_not_all(
     listed: int, share: float, most: int
 ) -> None:
-    assert most_pending(listed, share) == most
+    assert most_leftovers(listed, share) == most

@@ -6,22 +6,20 @@ from typing import Any
 import pytest
 
 from tasks import names
-from tasks.core.searching.question import Question
-from tasks.core.types import Batch, BatchReport, cut_batches
-from tasks.embedding import embed_batch
-from tasks.loading import build_index, insert_batch, remove_gone, reuse_vectors
+from tasks.core.types import Batch, Counts, cut_batches
+from tasks.embedding import embed_batch, report_outcomes
+from tasks.loading import build_index, insert_batch, write_csv
 from tasks.planning import create_table, list_images, plan_sync
 from tasks.publishing import publish, verify
-from tasks.searching import ask_index, search_duplicates
 
 LAST = Batch(number=2, first=101, last=165, total=165)
-REPORT = BatchReport(2, 65, 60, 0, 5, 0, 0, 65, 60, 0, 0)
+COUNTS = Counts(images=65, embedded=60, refused=5, calls=65, answers=60)
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     options = SimpleNamespace(bucket="birdwalk", prefix="planes/")
-    opened = SimpleNamespace(options=options, spans={})
+    opened = SimpleNamespace(options=options, listed=10_000)
     monkeypatch.setattr(names, "current_run", lambda: opened)
     return opened
 
@@ -35,46 +33,39 @@ def name_of(task: Any, **parameters: Any) -> str:
     return name
 
 
-@pytest.mark.usefixtures("run")
-def test_one_is_not_called_many() -> None:
+def test_one_is_not_called_many(run: SimpleNamespace) -> None:
+    run.listed = 1
     one = Batch(number=1, first=1, last=1, total=1)
-    report = BatchReport(1, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0)
-    assert name_of(plan_sync, listing=SimpleNamespace(images=1)) == "plan sync of 1 image"
-    assert name_of(insert_batch, report=report, batch=one) == "insert 1 row of 0001-0001"
-    assert name_of(verify, index=SimpleNamespace(rows=1)) == "verify 1 row"
-    published = name_of(publish, verdict=SimpleNamespace(rows=1), index="photos")
-    assert published == "publish 1 row as photos"
+    assert name_of(plan_sync) == "plan sync of 1 image"
+    assert name_of(insert_batch, counts=Counts(embedded=1), batch=one) == (
+        "insert 1 vector of 0001-0001"
+    )
+    assert name_of(verify) == "verify 1 image"
+    published = name_of(publish, verdict=SimpleNamespace(images=1), index="photos")
+    assert published == "publish 1 image as photos"
 
 
 @pytest.mark.usefixtures("run")
 def test_each_task_run_says_what_and_how_many() -> None:
-    listing = SimpleNamespace(images=10_000)
     assert name_of(list_images, bucket="birdwalk", prefix="planes/") == "list gs://birdwalk/planes/"
     create = name_of(create_table, index="photos", dimension=128)
     assert create == "create table of photos, 128 dimensions"
-    assert name_of(plan_sync, listing=listing) == "plan sync of 10,000 images"
+    assert name_of(plan_sync) == "plan sync of 10,000 images"
     assert name_of(embed_batch, batch=LAST) == "embed 0101-0165 of birdwalk/planes/"
-    assert name_of(insert_batch, report=REPORT, batch=LAST) == "insert 60 rows of 0101-0165"
-    assert name_of(remove_gone, plan=SimpleNamespace(gone=1_234)) == "remove 1,234 gone"
+    assert name_of(insert_batch, counts=COUNTS, batch=LAST) == "insert 60 vectors of 0101-0165"
+    assert name_of(write_csv) == "write CSV"
+    assert name_of(report_outcomes) == "report outcomes"
     assert name_of(build_index) == "build index"
-    assert name_of(verify, index=SimpleNamespace(rows=9_999)) == "verify 9,999 rows"
-    published = name_of(publish, verdict=SimpleNamespace(rows=9_999), index="photos")
-    assert published == "publish 9,999 rows as photos"
+    assert name_of(verify) == "verify 10,000 images"
+    published = name_of(publish, verdict=SimpleNamespace(images=9_999), index="photos")
+    assert published == "publish 9,999 images as photos"
 
 
-def test_a_question_says_how_many_images_it_asks_for_and_duplicates_how_alike() -> None:
-    ten = name_of(ask_index, index="photos", question=Question(text="a bird", count=10))
-    assert ten == "ask photos for 10 images"
-    one = name_of(ask_index, index="photos", question=Question(text="a bird", count=1))
-    assert one == "ask photos for 1 image"
-    alike = name_of(search_duplicates, index="photos", distance=0.3, prefix="")
-    assert alike == "find duplicates up to 0.3 apart in photos"
-
-
-def test_the_second_reuse_has_another_name(run: SimpleNamespace) -> None:
-    assert name_of(reuse_vectors) == "reuse known vectors"
-    run.spans["reuse_vectors"] = (0.0, 1.0)
-    assert name_of(reuse_vectors) == "reuse vectors of twins"
+@pytest.mark.parametrize(("images", "asked"), [(10, "10 images"), (1, "1 image")])
+def test_a_question_says_how_many_images_it_asks_for(images: int, asked: str) -> None:
+    question = SimpleNamespace(count=images)
+    name = names.ask_name({"index": "photos", "question": question})
+    assert name == f"ask photos for {asked}"
 
 
 @pytest.mark.parametrize(("total", "first"), [(9, "0001-0009"), (12_345, "00001-05000")])

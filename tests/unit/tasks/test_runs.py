@@ -10,6 +10,7 @@ import pytest
 from httpx import ConnectError
 
 from tasks import runs
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -81,11 +82,14 @@ async def test_the_terminal_goes_on_when_prefects_server_does_not(
     reporters = [
         asyncio.create_task(show(run)) for show in (runs._show_in_prefect, runs._show_in_terminal)
     ]
-    await asyncio.sleep(0.05)
+
+    async def is_said(line: str) -> bool:
+        return line in lines
+
+    await until(lambda: is_said("10.0 done"))
     run.progress.percent = 20.0
-    await asyncio.sleep(0.05)
+    await until(lambda: is_said("20.0 done"))
     await runs._end(reporters)
-    assert {"10.0 done", "20.0 done"} <= set(lines)
     assert len(said) == 1
 
 
