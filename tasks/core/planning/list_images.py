@@ -27,6 +27,7 @@ COLUMNS = (
     "updated",
     "metadata",
 )
+"""Of birdwalk.listings; after the first in the order of Image's fields after the bucket."""
 
 
 async def list_images(run: Run) -> Listing:
