@@ -28,6 +28,8 @@ from tests.bench import (
     quality,
     queries,
     quota,
+    similar,
+    start_to_exit,
 )
 from tests.bench.figures import machine_load, show
 from tests.bench.session import MeasurementFailed, Session, opened
@@ -39,6 +41,8 @@ BENCHMARKS = {
     "memory": memory,
     "local_model": local_model,
     "no_change": no_change,
+    "start_to_exit": start_to_exit,
+    "similar": similar,
     "quota": quota,
     "queries": queries,
     "kill": kill,
