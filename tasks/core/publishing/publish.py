@@ -127,8 +127,8 @@ async def _require_nothing_lost(connection: Connection, run: Run, shown: Space) 
                 f" max_refusals={min(1.0, refused.images / seen + 0.001):.3f}."
             )
         logger.warning(
-            "%s that readers saw are not in space %d, which was refused them%s.",
-            count(refused.images, "image"),
+            "Space %d was refused %s that readers saw%s.",
             space.space_id,
+            count(refused.images, "image"),
             refused.such_as,
         )
