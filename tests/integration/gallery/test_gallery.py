@@ -191,7 +191,7 @@ async def test_an_index_that_is_missing_or_empty_is_shown_as_soon_as_it_is_there
         await sync(settings, bucket.name, index="another")
         names = [each["name"] for each in await read(client, "/api/indexes")]
         assert names == ["image_embeddings", "another"]
-        await execute(settings.database_url.get_secret_value(), "DELETE FROM birdwalk.space_1")
+        await execute(settings.database_url.get_secret_value(), "DELETE FROM birdwalk.images_1")
         assert "holds no image. Run embed-images" in (await refused(client, "/api/images"))[1]
         assert len((await read(client, "/api/images", index="another"))["images"]) == 3
     async with running_gallery(settings, "nothing") as client:

@@ -96,7 +96,7 @@ async def test_a_picture_to_ask_with_is_cropped_as_those_of_the_space_were(
             assert answer.neighbours[1].distance > 0.1
         text = await find_similar(searcher, INDEX, Question(text="a bird"))
         assert len(text.neighbours) == 5
-        assert "128 dimensions, crop-subject-1" in answer_markdown(text, b"")
+        assert "128 dimensions, crop-subject-1" in answer_markdown(settings, text, b"")
 
 
 async def test_going_back_asks_the_whole_pictures_with_the_whole_picture(
