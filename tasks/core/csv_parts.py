@@ -76,13 +76,19 @@ def read_rows(path: Path, dimension: int) -> Iterator[tuple[str, Vector, int]]:
         yield from parse_rows(path.read_bytes(), dimension)
 
 
-async def open_part(path: Path, dimension: int) -> "PartWriter":
+async def open_part(path: Path, dimension: int, seconds: float | None = None) -> "PartWriter":
     """Return a part's writer once no other process writes it any more.
 
+    Args:
+        path: the part.
+        dimension: of its vectors.
+        seconds: how long it may be another process's; SECONDS_TO_WAIT where nothing is said.
+
     Raises:
-        ArtifactError: another process still writes it, or the file cannot be written.
+        PartInUse: another process still writes it.
+        ArtifactError: the file cannot be written.
     """
-    deadline = time.monotonic() + SECONDS_TO_WAIT
+    deadline = time.monotonic() + (SECONDS_TO_WAIT if seconds is None else seconds)
     while True:
         try:
             return PartWriter(path, dimension)

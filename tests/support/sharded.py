@@ -1,10 +1,10 @@
-"""A run and its shards in processes of their own, to be killed: without Prefect.
+"""A run and its workers in processes of their own, to be killed: without Prefect.
 
     python -m tests.support.sharded run|plan BUCKET REQUESTS_PER_MINUTE BATCH_SIZE
-    python -m tests.support.sharded shard RUN_ID SHARD SHARDS IMAGES BATCH_SIZE
+    python -m tests.support.sharded worker RUN_ID
 
-The run plans, says its number, and waits; one that only plans too. A shard does its batches; it
-exits with 3 and says why when birdwalk stops it.
+The run plans, says its number, and waits; one that only plans too. A worker does batches until none
+is left. Each exits with 3 and says why when birdwalk stops it.
 """
 
 import asyncio
@@ -15,15 +15,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from tasks.core.embedding.shards import batches_of_shard
-
-from tasks.core.embedding.embed_batch import embed_batch
+from tasks.core.concurrency import BATCHES_IN_FLIGHT
 from tasks.core.errors import BirdwalkError
-from tasks.core.loading.insert_batch import insert_batch
 from tasks.core.runs.lifecycle import attach_run, open_run
 from tasks.core.settings import Settings
 from tests.support.databases import fetchval
-from tests.support.sync import options, prepare
+from tests.support.sync import load, options, prepare
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +41,7 @@ def variables(settings: Settings) -> dict[str, str]:
 
 
 async def start(*arguments: object, environment: Mapping[str, str]) -> Process:
-    """Start a run or a shard, as the command line above says."""
+    """Start a run or a worker, as the command line above says."""
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.support.sharded", *map(str, arguments)),
         cwd=ROOT,
@@ -73,7 +70,7 @@ async def until_nothing_is_held(url: str) -> None:
 async def hold_run(
     bucket: str, requests_per_minute: int, batch_size: int, *, plan_only: bool
 ) -> None:
-    """Plan a run and hold its index until killed."""
+    """Plan a run and hold its space until killed."""
     asked = options(bucket, requests_per_minute=requests_per_minute, batch_size=batch_size)
     async with open_run(replace(asked, plan_only=plan_only), Settings(), "run sharded") as run:
         await prepare(run)
@@ -82,11 +79,10 @@ async def hold_run(
         await asyncio.Event().wait()
 
 
-async def do_shard(run_id: int, shard: int, shards: int, images: int, batch_size: int) -> None:
-    """Embed and insert one shard's batches."""
-    async with attach_run(run_id, shard, shards, Settings()) as run:
-        for batch in await batches_of_shard(run, shard, shards, images, batch_size):
-            await insert_batch(run, await embed_batch(run, batch.number))
+async def work(run_id: int) -> None:
+    """Embed and insert the batches of a run that nobody has."""
+    async with attach_run(run_id, Settings()) as run:
+        await load(run, BATCHES_IN_FLIGHT)
 
 
 if __name__ == "__main__":
@@ -96,7 +92,7 @@ if __name__ == "__main__":
             bucket, *numbers = arguments
             asyncio.run(hold_run(bucket, *map(int, numbers), plan_only=kind == "plan"))
         else:
-            asyncio.run(do_shard(*map(int, arguments)))
+            asyncio.run(work(*map(int, arguments)))
     except BirdwalkError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         sys.exit(STOPPED)

@@ -70,14 +70,14 @@ async def prepare(run: Run) -> SyncPlan:
     return made
 
 
-async def load(run: Run) -> tuple[Counts, ...]:
-    """Embed and insert the batches that nobody has, one after the other."""
+async def load(run: Run, at_once: int = 1) -> tuple[Counts, ...]:
+    """Embed and insert the batches that nobody has, by default one after the other."""
 
     async def embed_and_insert(batch: Batch) -> Counts:
         counts = await embed_batch.embed_batch(run, batch.number)
         return await insert_batch.insert_batch(run, batch.number, counts)
 
-    return tuple(await for_each(claim_batches(run), embed_and_insert, 1))
+    return tuple(await for_each(claim_batches(run), embed_and_insert, at_once))
 
 
 async def finish(run: Run) -> tuple[IndexReport, Verdict, Publication]:

@@ -101,8 +101,10 @@ class Database:
         """Give up all connections."""
         if self._pool is not None:
             self._pool.terminate()
+            self._pool = None
 
     async def _open_pool(self) -> None:
+        await self.close()  # what an attempt before left open
         probe = await self.connect(self._name)
         try:
             row = await probe.fetchrow(sql("select_extension"))
@@ -222,8 +224,7 @@ class Database:
                 f"pgvector is {version}; 0.8.0 or later was expected. Run ALTER EXTENSION vector"
                 " UPDATE as its owner, and run again."
             )
-        if self._extension_schema is None and self._pool is not None:
-            self._pool.terminate()
+        if self._extension_schema is None:
             with translated():
                 await self._open_pool()
         return version

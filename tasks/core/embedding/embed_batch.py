@@ -1,6 +1,7 @@
 """Embed the contents of a batch: paced, retried one by one, each kept the moment it is answered."""
 
 import logging
+import math
 from dataclasses import dataclass, field
 
 from tasks.core.concurrency import for_each
@@ -40,7 +41,10 @@ async def embed_batch(run: Run, batch: int) -> Counts:
     with run.timed("embed_batches"):
         items = await WorkList(run, batch).begin()
         counts = run.counts[batch].begin_again()
-        with await open_part(run.part(batch), run.space.dimension) as writer:
+        # Another process of the run may still do the batch, which it claimed before its session was
+        # lost: what it gets is in the part, and not paid for again.
+        part = await open_part(run.part(batch), run.space.dimension, math.inf)
+        with part as writer:
             # What an earlier attempt had got, counted or not.
             counts.recovered = len(writer.finished)
             counts.answers = max(counts.answers, counts.recovered)
@@ -68,7 +72,7 @@ class BatchEmbedder:
     unconfirmed: list[Image] = field(default_factory=list)
 
     async def embed_all(self, items: list[WorkItem]) -> None:
-        """Embed what has no answer yet; what is answered is in the part, whatever happens then.
+        """Embed what has no answer yet; each answer is in the part, whatever happens then.
 
         Raises:
             SystemicFailure: an answer that every image would get; the others were stopped.

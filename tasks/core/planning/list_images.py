@@ -10,6 +10,7 @@ from tasks.core.database.statements import statements_of
 from tasks.core.errors import NothingToEmbed
 from tasks.core.google.storage import ImageLister
 from tasks.core.runs.run import Run
+from tasks.core.runs.space_lock import require_running
 from tasks.core.spaces.registry import count_images, find_space
 from tasks.core.text import count
 from tasks.core.types import Listing
@@ -38,6 +39,7 @@ async def list_images(run: Run) -> Listing:
     Raises:
         BucketNotFound, BucketForbidden, StorageError: the bucket cannot be listed.
         NothingToEmbed: it holds no image, and the index none of it; the last listing is kept.
+        SpaceBusy: the run is over; the last listing is kept.
     """
     options = run.options
     lister = ImageLister(run.clients.storage, options.bucket, run.model)
@@ -52,6 +54,8 @@ async def list_images(run: Run) -> Listing:
                 "listings", schema_name="birdwalk", columns=COLUMNS, records=_records(run, lister)
             )
             await _require_images(connection, run, lister)
+            # Last, as others wait for it: a listing may take minutes.
+            await require_running(connection, run.run_id)
             skipped = dict(lister.skipped)
             await connection.execute(
                 sql("update_run_listing"),

@@ -1,15 +1,21 @@
 -- name: claim_batch
--- The first batch of a run that is not durable and that no process has, now held by this session:
--- the ordered subquery is read row by row until a lock is had.
-SELECT open.batch
-FROM (
+-- The first batch of a run that is not durable and that no process has, now held by this session. The
+-- batches are sorted before any is tried, and no more are tried than until a lock is had: without
+-- MATERIALIZED Postgres locks them all, and then sorts.
+WITH open AS MATERIALIZED (
     SELECT batches.batch
     FROM birdwalk.batches
     WHERE batches.run_id = $1 AND NOT batches.durable AND batches.batch <> ALL ($2::integer[])
     ORDER BY batches.batch
-) AS open
+)
+SELECT open.batch
+FROM open
 WHERE pg_try_advisory_lock(hashtextextended('birdwalk batch ' || $1::bigint || ' ' || open.batch, 0))
 LIMIT 1
+
+-- name: select_is_open
+-- Whether a batch is not durable.
+SELECT NOT durable FROM birdwalk.batches WHERE run_id = $1 AND batch = $2
 
 -- name: hold_batch
 -- Hold a batch again, where the session that held it was lost.

@@ -21,7 +21,14 @@ from tasks.core.runs.accounting import SECONDS_BETWEEN_COUNTS, count_sent, count
 from tasks.core.runs.options import SyncOptions
 from tasks.core.runs.outages import outlasting
 from tasks.core.runs.run import Clients, Run, RunIdentity, as_current
-from tasks.core.runs.space_lock import PlanLock, ProcessLock, SpaceLock, WorkerLock, kept
+from tasks.core.runs.space_lock import (
+    SECONDS_BETWEEN_BEATS,
+    PlanLock,
+    ProcessLock,
+    SpaceLock,
+    WorkerLock,
+    kept,
+)
 from tasks.core.settings import Settings
 from tasks.core.spaces.registry import find_space
 
@@ -101,7 +108,7 @@ async def attach_run(run_id: int, settings: Settings) -> AsyncIterator[Run]:
         try:
             async with kept(lock), counted(run):
                 # The others must have seen that there is one more before it makes a call.
-                await asyncio.sleep(SECONDS_BETWEEN_COUNTS)
+                await asyncio.sleep(SECONDS_BETWEEN_BEATS + SECONDS_BETWEEN_COUNTS)
                 with as_current(run):
                     yield run
         finally:

@@ -76,7 +76,16 @@ class ProcessLock:
 
     async def claim(self) -> int | None:
         """Return the number of the next batch that nobody has, now this process's; None if none."""
-        batch: int | None = await self._lock.ask(batches("claim_batch"), self._run_id, self.batches)
+        while True:
+            batch: int | None = await self._lock.ask(
+                batches("claim_batch"), self._run_id, self.batches
+            )
+            # Its process may have made it durable after the statement began to look.
+            if batch is None or await self._lock.ask(
+                batches("select_is_open"), self._run_id, batch
+            ):
+                break
+            await self._lock.ask(batches("release_batch"), self._run_id, batch)
         if batch is not None:
             self._batches.add(batch)
         return batch

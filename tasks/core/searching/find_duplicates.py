@@ -1,17 +1,19 @@
 """Find the images of an index that are almost the same, in groups.
 
-Contents are compared, not names: each content is searched for once, through the index where there
-is one. So there are n searches, not n x n comparisons. Then the images of each group's contents
-are looked up. Only contents and images that have a duplicate are held in memory.
+Contents are compared, not names. Where they are many, each is searched for once through the index:
+n searches, not n x n comparisons. Then the images of each group's contents are looked up. Only
+contents and images that have a duplicate are held in memory.
 """
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tasks.core.database.connections import Connection
 from tasks.core.database.statements import statements_of
 from tasks.core.errors import InvalidInput
 from tasks.core.searching.searcher import Searcher
+from tasks.core.spaces.hnsw import ROWS_THAT_PAY, has_hnsw
 from tasks.core.spaces.nearest import widen_search
 from tasks.core.spaces.registry import Space, require_shown_space
 from tasks.core.types import Image
@@ -100,12 +102,13 @@ async def find_duplicates(
 async def _group_contents(
     connection: Connection, space: Space, distance: float, prefix: str
 ) -> "_Groups":
-    groups = _Groups()
-    for row in await connection.fetch(sql("select_copied_contents", **space.tables), prefix):
-        groups.add(row["content_key"])
-    # Contents without images are left out of each search, as by a filter.
-    await widen_search(connection, space, NEAREST, filtered=bool(prefix))
-    text = sql("select_near_pairs", **space.tables)
+    found = await connection.fetchrow(sql("select_contents", **space.tables), prefix)
+    groups = _Groups(found["copied"])
+    if found["contents"] >= ROWS_THAT_PAY and await has_hnsw(connection, space):
+        text = sql("select_near_pairs", **space.tables)
+        await widen_search(connection, space, NEAREST, filtered=bool(prefix))
+    else:
+        text = sql("select_near_pairs_exactly", **space.tables)
     async for row in connection.cursor(text, distance, prefix, NEAREST, prefetch=PAIRS_AT_ONCE):
         groups.join(row["content_key"], row["other_key"], row["distance"])
     return groups
@@ -114,18 +117,15 @@ async def _group_contents(
 class _Groups:
     """Union-find over the contents that have a duplicate, or several images."""
 
-    def __init__(self) -> None:
-        self._parents: dict[str, str] = {}
+    def __init__(self, copied: Iterable[str] = ()) -> None:
+        # A content with several images is a group by itself.
+        self._parents: dict[str, str] = {content: content for content in copied}
         self._distances: defaultdict[str, float] = defaultdict(float)
 
     @property
     def contents(self) -> list[str]:
         """All contents in groups."""
         return list(self._parents)
-
-    def add(self, content: str) -> None:
-        """Make a content a group of its own, unless it is in one."""
-        self._parents.setdefault(content, content)
 
     def join(self, one: str, other: str, distance: float) -> None:
         """Put two contents, and all that are connected with them, into one group."""

@@ -1,7 +1,7 @@
 -- name: search
 -- The nearest images whose name begins with $3 and that were written at $5 or later (NULL: whenever);
--- equally near ones by their names. Of the $4 candidates, which an index scan behind a filter gives
--- almost in order, the best $2.
+-- equally near ones by their names. An index scan behind a filter gives the $4 candidates almost in
+-- order; the added zero lets Postgres sort all of them, and not believe that they are sorted.
 WITH candidates AS MATERIALIZED (
     SELECT
         images.bucket,
@@ -17,5 +17,5 @@ WITH candidates AS MATERIALIZED (
 )
 SELECT bucket, image_id, distance, generation
 FROM candidates
-ORDER BY distance, image_id, bucket
+ORDER BY distance + 0, image_id, bucket
 LIMIT $2

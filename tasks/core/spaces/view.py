@@ -1,5 +1,6 @@
 """What readers query: an index's view, and the function that searches it."""
 
+import hashlib
 import logging
 
 import asyncpg
@@ -138,19 +139,24 @@ async def _comment_view(connection: Connection, space: Space) -> None:
 
 
 async def _create_function(connection: Connection, extension: str) -> None:
-    """Make find_similar where it is missing; one that somebody else made is left alone."""
+    """Make find_similar what it should be; one that somebody else made is left alone."""
+    statement = sql("create_find_similar", extension=Identifier(extension))
+    comment = f"{FUNCTION_COMMENT} ({hashlib.sha256(statement.encode()).hexdigest()[:8]})"
+    # Two indexes may be published at once, and both have this function.
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtext('birdwalk'))")
     row = await connection.fetchrow(sql("select_function"))
-    if row is None:
-        # Two indexes may be published for the first time at once.
-        await connection.execute("SELECT pg_advisory_xact_lock(hashtext('birdwalk'))")
-        row = await connection.fetchrow(sql("select_function"))
-    if row is not None:
-        if row["comment"] != FUNCTION_COMMENT:
-            logger.warning(
-                "public.find_similar(text, integer, text, text) exists and is not birdwalk's: it"
-                " was left alone."
-            )
+    if row is not None and row["comment"] == comment:
         return
-    await connection.execute(sql("load_extension", extension=Identifier(extension)))
-    await connection.execute(sql("create_find_similar", extension=Identifier(extension)))
-    await connection.execute(sql("comment_find_similar", comment=Literal(FUNCTION_COMMENT)))
+    if row is not None and not (row["comment"] or "").startswith(FUNCTION_COMMENT):
+        logger.warning(
+            "public.find_similar(text, integer, text, text) exists and is not birdwalk's: it was"
+            " left alone."
+        )
+        return
+    try:
+        async with connection.transaction():
+            await connection.execute(sql("load_extension", extension=Identifier(extension)))
+            await connection.execute(statement)
+            await connection.execute(sql("comment_find_similar", comment=Literal(comment)))
+    except asyncpg.InsufficientPrivilegeError as error:
+        logger.warning("The function public.find_similar is missing or not up to date: %s", error)

@@ -83,56 +83,81 @@ SELECT '[1]'::{extension}.vector
 -- name: create_find_similar
 -- The nearest images of an index, with what its searches need: read from the view's comment, where
 -- the gate's measurement is. It reads with the rights of who asks, so SELECT on the view is enough.
--- A text body survives that the view is led to another space.
-CREATE FUNCTION public.find_similar(
+-- A text body survives that the view is led to another space. Where the approximate index gives
+-- fewer images than were asked for, the added zero keeps it out of a second, exact search.
+CREATE OR REPLACE FUNCTION public.find_similar(
     image text, count integer DEFAULT 10, prefix text DEFAULT '', index text DEFAULT 'image_embeddings'
 )
 RETURNS TABLE (image_id text, distance double precision, content text)
 LANGUAGE plpgsql
+STABLE
 SET hnsw.ef_search = 100
 SET hnsw.iterative_scan = 'strict_order'
 AS $find_similar$
 DECLARE
     view regclass := to_regclass(format('public.%I', index));
+    place text[] := regexp_match(image, '^gs://([^/]+)/(.+)$');
+    filtered boolean := coalesce(prefix, '') <> '';
+    wanted integer := coalesce(count, 10);
+    candidates integer;
+    measured integer;
+    images integer;
     question {extension}.vector;
     asked text;
-    measured integer;
+    detour text;
+    names text[];
+    distances double precision[];
+    contents text[];
 BEGIN
     IF view IS NULL THEN
         RAISE EXCEPTION 'There is no index %.', quote_literal(index)
             USING HINT = 'Give the name of a view that birdwalk made, as in index => ''cropped''.';
     END IF;
     EXECUTE format(
-        'SELECT embedding, content FROM %s WHERE image_id = $1 ORDER BY bucket LIMIT 1', view
-    ) INTO question, asked USING image;
-    IF question IS NULL THEN
+        'SELECT embedding, content, count(*) OVER () FROM %s'
+        ' WHERE image_id = $1 AND ($2 IS NULL OR bucket = $2) LIMIT 1',
+        view
+    ) INTO question, asked, images USING coalesce(place[2], image), place[1];
+    IF images IS NULL THEN
         RAISE EXCEPTION 'Image % is not in index %.', quote_literal(image), quote_literal(index)
             USING HINT = 'Give the full object name of an image of the index.';
+    ELSIF images > 1 THEN
+        RAISE EXCEPTION '% images of index % are called %.', images, quote_literal(index),
+            quote_literal(image) USING HINT = format('Ask by address, as in %L.', asked);
     END IF;
+    -- Behind a filter strict_order would leave out what it finds late, and relaxed_order gives
+    -- rows only almost in order.
+    candidates := wanted * CASE WHEN filtered THEN 4 ELSE 1 END;
     measured := substring(obj_description(view, 'pg_class') from 'hnsw.ef_search = (\d+)')::integer;
+    measured := greatest(measured, 2 * candidates, CASE WHEN filtered THEN 400 END);
     PERFORM
-        set_config(
-            'hnsw.ef_search',
-            least(1000, greatest(measured, 2 * count, CASE prefix WHEN '' THEN 0 ELSE 400 END))::text,
-            true
-        ),
-        -- Behind a filter strict_order would leave out what it finds late.
+        set_config('hnsw.ef_search', least(1000, greatest(1, measured))::text, true),
         set_config(
             'hnsw.iterative_scan',
-            CASE prefix WHEN '' THEN 'strict_order' ELSE 'relaxed_order' END,
+            CASE WHEN filtered THEN 'relaxed_order' ELSE 'strict_order' END,
             true
         );
-    RETURN QUERY EXECUTE format(
-        'WITH candidates AS MATERIALIZED ('
-        ' SELECT image_id, embedding OPERATOR({extension}.<->) $1 AS distance, content FROM %s'
-        ' WHERE content <> $2 AND starts_with(image_id, $3)'
-        ' ORDER BY embedding OPERATOR({extension}.<->) $1 LIMIT $4 * 4)'
-        ' SELECT image_id, distance, content FROM candidates ORDER BY distance, image_id LIMIT $4',
-        view
-    ) USING question, asked, prefix, count;
+    FOREACH detour IN ARRAY ARRAY['', ' + 0'] LOOP
+        EXECUTE format(
+            'WITH candidates AS MATERIALIZED ('
+            ' SELECT image_id, embedding OPERATOR({extension}.<->) $1 AS distance, content FROM %s'
+            ' WHERE content <> $2 AND starts_with(image_id, $3)'
+            ' ORDER BY (embedding OPERATOR({extension}.<->) $1)%s LIMIT $4'
+            '), nearest AS ('
+            ' SELECT * FROM candidates ORDER BY distance + 0, image_id, content LIMIT $5'
+            ') SELECT'
+            ' array_agg(image_id ORDER BY distance, image_id, content),'
+            ' array_agg(distance ORDER BY distance, image_id, content),'
+            ' array_agg(content ORDER BY distance, image_id, content)'
+            ' FROM nearest',
+            view, detour
+        ) INTO names, distances, contents USING question, asked, coalesce(prefix, ''), candidates, wanted;
+        EXIT WHEN cardinality(names) = wanted;
+    END LOOP;
+    RETURN QUERY SELECT * FROM unnest(names, distances, contents);
 END
 $find_similar$
 
 -- name: comment_find_similar
--- How publish knows its own function.
+-- How publish knows its own function, and whether it is the present one.
 COMMENT ON FUNCTION public.find_similar(text, integer, text, text) IS {comment}

@@ -17,7 +17,7 @@ TEXTS = {
         "The image could not be decoded: Truncated File Read.",
         "after 1 attempt: broken/a|b.jpg",
     ),
-    "pending": (
+    "leftovers": (
         "Images that got no vector in their time: 1. The next run asks for them again.",
         "The service answered UNAVAILABLE",
         "Such as birds/flamingo.png",

@@ -18,7 +18,7 @@ async def test_a_run_says_its_counts(shown: ShownRuns) -> None:
     message = said(shown, "sync")
     assert message.endswith(f" 0 unchanged, 0 removed, {len(BROKEN)} refused.")
     assert int(message.split()[0]) > 0
-    assert said(shown, "pending").endswith(", 1 left for the next run.")
+    assert said(shown, "leftovers").endswith(", 1 left for the next run.")
 
 
 async def test_a_run_that_only_plans_spends_nothing_and_says_so(

@@ -232,6 +232,9 @@ async def test_a_source_is_as_old_as_the_last_listing_that_covered_it(
     bucket.put_pictures(2, "birds/")
     bucket.put_pictures(2, "planes/")
     await sync(settings, bucket.name, prefix="birds/")
+    bucket.put("tried once.png", picture(60))
+    with pytest.raises(GuardStopped):
+        await sync(settings, bucket.name, prefix="tried", max_price=0)
     await execute(url, "UPDATE birdwalk.runs SET listed_at = listed_at - interval '9 days'")
     await sync(settings, bucket.name, prefix="planes/")
     async with open_run(options(bucket.name, plan_only=True), settings, "test") as run:
@@ -241,7 +244,8 @@ async def test_a_source_is_as_old_as_the_last_listing_that_covered_it(
     assert failed(health) == [AGE]
     assert health.failed[0].examples == (f"gs://{bucket.name}/birds/",)
     assert drifted(health) == (2, 0, 0, 0)
-    bucket.put("new.png")
+    # Nothing of it is in the index.
+    assert {source.prefix for source in health.sources} == {"birds/", "planes/"}
     with pytest.raises(GuardStopped):
         await sync(settings, bucket.name, max_price=0)
     health = await check(settings, HealthLimits(drift=1))
@@ -261,6 +265,7 @@ async def test_low_recall_fails(settings: Settings, url: str) -> None:
             " WITH (m = 2, ef_construction = 4)",
         )
         await publish(run)
+    await execute(url, "UPDATE birdwalk.runs SET listed_at = now()")
     health = await check(settings)
     assert failed(health) == [RECALL]
     assert health.recall is not None

@@ -181,11 +181,13 @@ async def test_what_is_no_run_of_this_database_is_not_touched(
     elsewhere = runs.parent / "elsewhere"
     mine[1].rename(elsewhere)
     mine[1].symlink_to(elsewhere)
+    (elsewhere / "parts").mkdir()
     assert await prune(keeping_two, bucket) == 1
     assert directories(keeping_two) == {
         *(theirs.name, "notes", "000001", "README", "latest", mine[1].name, mine[2].name)
     }
     assert (elsewhere / "embeddings.csv").exists()
+    assert (elsewhere / "parts").exists()
 
 
 async def test_paid_parts_stay_as_long_as_a_run_may_load_them(

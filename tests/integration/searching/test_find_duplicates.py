@@ -50,8 +50,10 @@ GROUPS = [{7, *range(1_000, 1_060)}, {5, 100, 3_000}]
 async def test_planted_duplicates_come_out_and_nothing_else(
     settings: Settings,
     url: str,
+    monkeypatch: pytest.MonkeyPatch,
     hnsw: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
+    monkeypatch.setattr(duplicates, "ROWS_THAT_PAY", ROWS)
     async with open_run(options("synthetic"), settings, "test") as run:
         await fill_space(run, iter(planted()))
         if hnsw:

@@ -107,6 +107,8 @@ async def test_a_filter_returns_exactly_the_wanted_rows(
         truth = synthetic.truth(number, prefix, after, count)
         assert len(found) == len(set(found)) == len(truth)
         assert all(name.startswith(prefix) and int(name[:6]) >= after for name in found)
+        distances = [neighbour.distance for neighbour in answer.neighbours]
+        assert distances == sorted(distances)
         hits += len(set(found) & set(truth))
         wanted += len(truth)
     assert hits >= 0.98 * wanted
@@ -137,6 +139,8 @@ async def test_the_planner_takes_the_index_for_a_wide_filter_and_not_for_a_narro
             # From a content to its names, one look each; never a scan of all names.
             assert "images_1_content_key" in wide, filters
             assert "Hash Join" not in wide, filters
+            # The scan's order is only almost right: all candidates are sorted.
+            assert "Presorted Key" not in wide, filters
         for filters in ({"prefix": "01000"}, {"minute": ROWS - 4}):
             narrow = await plan(connection, space, vector, **filters)  # type: ignore[arg-type]  # as named
             assert "vectors_1_hnsw" not in narrow, filters
