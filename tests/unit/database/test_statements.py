@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core.database import connections
-from tasks.core.database.connections import SCHEMA_STATEMENTS
+from tasks.core.database.connections import SCHEMA_VERSION
 from tasks.core.database.statements import (
     PLACE,
     Identifier,
@@ -59,18 +59,20 @@ def test_a_schema_and_its_name_are_quoted_apart() -> None:
 
 
 def test_a_missing_part_is_an_error() -> None:
-    with pytest.raises(KeyError, match="table"):
+    with pytest.raises(KeyError, match="vectors"):
         registry_sql("count_rows")
 
 
 def test_a_name_that_looks_like_a_place_is_not_filled_again() -> None:
     statement = view_sql(
-        "create_view",
-        index=Identifier("{table}"),
-        table=Identifier("{model}", "birdwalk"),
+        "replace_view",
+        index=Identifier("{images}"),
+        images=Identifier("{model}", "birdwalk"),
+        vectors=Identifier("{vectors}", "birdwalk"),
+        extension=Identifier("public"),
         model=Literal("{index}"),
     )
-    assert 'VIEW public."{table}" AS' in statement
+    assert 'VIEW public."{images}" AS' in statement
     assert 'FROM "birdwalk"."{model}"' in statement
     assert "'{index}'::text" in statement
 
@@ -105,7 +107,8 @@ def test_every_place_of_every_statement_is_filled_by_its_callers() -> None:
 
 def test_every_statement_has_a_caller() -> None:
     called = {(file, name) for _, file, name, _ in calls_of_sql()}
-    called |= {("tasks.core.database.schema", name) for name in SCHEMA_STATEMENTS}
+    versions = [f"version_{number}" for number in range(1, SCHEMA_VERSION + 1)]
+    called |= {("tasks.core.database.schema", name) for name in ("create_schema", *versions)}
     files = [path.relative_to(ROOT).with_suffix("") for path in ROOT.glob("tasks/**/*.sql")]
     modules = [".".join(file.parts) for file in files]
     assert {(module, name) for module in modules for name in statements_of(module)} == called
