@@ -110,7 +110,7 @@ async def test_rights_owner_and_comment_outlive_every_publication(
         assert {row["image_id"] for row in alike} == {"0001.png", "0002.png"}
         for table in ("runs", "images_1", "vectors_1"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                await connection.fetch(f"SELECT FROM birdwalk.{table}")  # noqa: S608 - ours
+                await connection.fetch(f"SELECT FROM birdwalk.{table}")
         await connection.close()
     await check_shown(publishing, url, contents(bucket))
 
