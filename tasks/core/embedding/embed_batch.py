@@ -152,6 +152,9 @@ async def embed_batch(run: Run, batch: int) -> BatchReport:
                 ]
             left = [item.image for item in items if _is_open(item, finished)]
             run.progress.by_batch[batch] = len(items) - len(left)
+            if left:
+                # Before the first call: the limiter would take the import for a slow answer.
+                await run.clients.embedder.connect()
             await embedder.embed_all(left)
             await embedder.confirm_all()
     return _report(embedder, items)

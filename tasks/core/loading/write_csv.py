@@ -1,8 +1,7 @@
 """Join a run's parts to its one CSV, and read it back as a user would, with pandas."""
 
 import asyncio
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from tasks.core.csv_parts import join_parts, open_part
 from tasks.core.database.statements import statements_of
@@ -11,6 +10,9 @@ from tasks.core.runs.run import Run
 from tasks.core.runs.space import find_space
 from tasks.core.spaces.registry import space_table
 from tasks.core.types import CsvReport
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 batches_sql = statements_of("tasks.core.runs.batches")
 
@@ -57,8 +59,10 @@ async def _fetch_missing_parts(run: Run) -> None:
                     writer.append(image["image_id"], image["embedding"].to_numpy())
 
 
-def read_head(report: CsvReport) -> pd.DataFrame:
+def read_head(report: CsvReport) -> "pd.DataFrame":
     """Return the first rows of the CSV as pandas reads them: column 0 is the image_id."""
+    import pandas as pd
+
     if report.path is None:
         return pd.DataFrame()
     # Without keep_default_na an image called "NA" would lose its name.
