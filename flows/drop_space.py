@@ -7,10 +7,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.terminal.run import run_flow_from_command_line
-from flows.terminal.show import show_sentence
+from flows.terminal.outcomes import dropped_sentence
 from tasks.core.spaces.drift import SpaceReport
-from tasks.core.text import count
 from tasks.maintenance import drop_space as drop_one_space
 from tasks.maintenance import list_spaces
 
@@ -33,12 +31,11 @@ async def drop_space(
     """
     dropped = await drop_one_space(index, space)
     await list_spaces(index)
-    return Completed(message=_sentence(dropped), data=dropped)
-
-
-def _sentence(report: SpaceReport) -> str:
-    return f"Dropped {report.space.table}: {count(report.rows, 'row')}."
+    return Completed(message=dropped_sentence(dropped), data=dropped)
 
 
 if __name__ == "__main__":
-    run_flow_from_command_line(drop_space, lambda report: show_sentence(_sentence(report)))
+    from flows.terminal.run import run_flow_from_command_line
+    from flows.terminal.show import show_dropped
+
+    run_flow_from_command_line(drop_space, show_dropped)

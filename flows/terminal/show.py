@@ -1,69 +1,30 @@
-"""What a flow came to, and how a terminal shows it.
+"""How a terminal shows what a flow came to.
 
 Names come from buckets and users: none is read as markup, and none moves the cursor.
 """
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from flows.terminal.outcomes import (
+    DuplicatesOutcome,
+    SimilarOutcome,
+    SyncOutcome,
+    dropped_sentence,
+    switched_sentence,
+)
 from tasks.core.pictures.sheet import how_many_drawn
 from tasks.core.reports.duplicates import DuplicatesReport
 from tasks.core.reports.similar import MEASURES
+from tasks.core.reports.spaces import COLUMNS, space_cells, spaces_sentence
 from tasks.core.runs.summary import RunSummary
-from tasks.core.searching.find_similar import Answer
+from tasks.core.spaces.drift import SpaceReport
 from tasks.core.text import count, dollars, printable
-from tasks.core.types import CsvReport, RefusalReport, SyncPlan, Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class SyncOutcome:
-    """What a run planned, and, unless it was to plan only, what it made and where to look."""
-
-    plan: SyncPlan
-    run_url: str | None
-    summary: RunSummary | None = None
-    refused: int = 0
-    verdict: Verdict | None = None
-    csv: Path | None = None
-    contact_sheet: Path | None = None
-
-    def completed(
-        self,
-        summary: RunSummary,
-        refusals: RefusalReport,
-        verdict: Verdict,
-        csv: CsvReport,
-        contact_sheet: Path,
-    ) -> "SyncOutcome":
-        """Return the outcome of a run that went to its end."""
-        return replace(
-            self,
-            summary=summary,
-            refused=refusals.images,
-            verdict=verdict,
-            csv=csv.path,
-            contact_sheet=contact_sheet if verdict.neighbours else None,
-        )
-
-    @property
-    def sentence(self) -> str:
-        """The outcome in a line: the flow run's state message."""
-        plan, summary = self.plan, self.summary
-        if summary is None:
-            return f"Planned only: {_calls(plan)}, {dollars(plan.price)}; nothing was spent."
-        pending = ""
-        if summary.totals.pending:
-            pending = f", {summary.totals.pending:,} left for the next run"
-        return (
-            f"{summary.totals.embedded:,} embedded, {summary.reused:,} reused,"
-            f" {plan.unchanged:,} unchanged, {summary.removed:,} removed,"
-            f" {self.refused:,} refused{pending}."
-        )
+from tasks.core.types import SyncPlan, Verdict
 
 
 def show_sync(outcome: SyncOutcome) -> None:
@@ -75,22 +36,6 @@ def show_sync(outcome: SyncOutcome) -> None:
         _show_neighbours(console, outcome.verdict)
         _show_lines(console, _result_lines(outcome, outcome.summary))
     _show_lines(console, [_run_line(outcome.run_url)])
-
-
-@dataclass(frozen=True, slots=True)
-class SimilarOutcome:
-    """The answer to a question, the file that shows it, and the run's page in Prefect's UI."""
-
-    answer: Answer
-    picture: Path
-    run_url: str | None
-
-    @property
-    def sentence(self) -> str:
-        """The outcome in a line: the flow run's state message."""
-        found = self.answer.neighbours
-        first = f"; the nearest is {printable(found[0].image_id)}" if found else ""
-        return f"{count(len(found), 'image')} nearest to {self.answer.question.label}{first}."
 
 
 def show_similar(outcome: SimilarOutcome) -> None:
@@ -111,14 +56,6 @@ def show_similar(outcome: SimilarOutcome) -> None:
     asked = f"{space.index} ({space.label}), {count(answer.calls, 'call')}"
     lines += [("asked", asked), ("picture", str(outcome.picture))]
     _show_lines(console, [*lines, _run_line(outcome.run_url)])
-
-
-@dataclass(frozen=True, slots=True)
-class DuplicatesOutcome:
-    """What was found, and the run's page in Prefect's UI."""
-
-    report: DuplicatesReport
-    run_url: str | None
 
 
 def show_duplicates(outcome: DuplicatesOutcome) -> None:
@@ -146,6 +83,28 @@ def _groups(report: DuplicatesReport) -> Table:
         row = (str(number), f"{group.images:,}", f"{group.distance:.4f}")
         table.add_row(*row, Text("\n".join(map(printable, group.names))))
     return table
+
+
+def show_switched(report: SpaceReport) -> None:
+    """Print which space an index shows now, and what changed since it last served."""
+    show_sentence(switched_sentence(report))
+
+
+def show_dropped(report: SpaceReport) -> None:
+    """Print which space was deleted."""
+    show_sentence(dropped_sentence(report))
+
+
+def show_spaces(index: str, reports: Sequence[SpaceReport]) -> None:
+    """Print the spaces of an index, the newest first, each with what it is made of."""
+    console = Console()
+    table = _table(spaces_sentence(index, reports))
+    for column in COLUMNS:
+        table.add_column(column, justify="left" if column == "status" else "right")
+    table.add_column("made of")
+    for report in reports:
+        table.add_row(*space_cells(report), _text(report.space.label))
+    console.print(table)
 
 
 def show_sentence(sentence: str) -> None:

@@ -4,10 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from flows.terminal.outcomes import DuplicatesOutcome, SimilarOutcome, SyncOutcome
 from flows.terminal.show import (
-    DuplicatesOutcome,
-    SimilarOutcome,
-    SyncOutcome,
     show_duplicates,
     show_sentence,
     show_similar,
