@@ -20,7 +20,7 @@ from cyclopts import Parameter
 
 from flows.terminal.exits import EXIT_FAILED
 from flows.terminal.signature import read_signature
-from tasks.core.errors import IndexDrifted
+from tasks.core.errors import IndexDrifted, UnknownIndex
 
 Command = Callable[..., int]
 Answer = Callable[[dict[str, Any]], Awaitable[Any]]
@@ -102,12 +102,18 @@ async def _outcome(flow: str, parameters: dict[str, Any], alone: Answer | None) 
         recorded = _function(f"flows.{flow}", flow)
     from prefect.exceptions import ParameterTypeError
 
-    from tasks.core.errors import InvalidInput
+    from tasks.core.errors import InvalidInput, PrefectUnavailable
 
     try:
         return await recorded(**parameters)
     except ParameterTypeError as error:
         raise InvalidInput(str(error)) from error
+    except RuntimeError as error:
+        if not str(error).startswith("Failed to reach API"):
+            raise
+        raise PrefectUnavailable(
+            f"{error}. Start Prefect's server, or set PREFECT_API_URL to one that runs."
+        ) from error
 
 
 def _function(module: str, name: str) -> Callable[..., Any]:
@@ -217,6 +223,10 @@ def spaces(*, index: str = "image_embeddings", json: bool = False) -> None:
             return await list_spaces(database, index)
 
     found = asyncio.run(read())
+    if not found:
+        raise UnknownIndex(
+            f"There is no index {index!r}. `birdwalk sync --index {index}` makes it."
+        )
     if json:
         _print_json(spaces_json(found))
     else:

@@ -96,15 +96,20 @@ def show_dropped(report: SpaceReport) -> None:
 
 
 def show_spaces(index: str, reports: Sequence[SpaceReport]) -> None:
-    """Print the spaces of an index, the newest first, each with what it is made of."""
+    """Print the spaces of an index, the newest first, and below what each is made of."""
     console = Console()
     table = _table(spaces_sentence(index, reports))
-    for column in COLUMNS:
+    # In a terminal of 80 columns there is no room for the last one: it goes below.
+    for column in COLUMNS[:-1]:
         table.add_column(column, justify="left" if column == "status" else "right")
-    table.add_column("made of")
+    lines = []
     for report in reports:
-        table.add_row(*space_cells(report), _text(report.space.label))
+        *cells, published = space_cells(report)
+        table.add_row(*cells)
+        space = report.space
+        lines.append((f"space {space.space_id}", f"{space.label}; published: {published}"))
     console.print(table)
+    _show_lines(console, lines)
 
 
 def show_sentence(sentence: str) -> None:

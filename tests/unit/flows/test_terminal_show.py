@@ -1,5 +1,7 @@
 """What a terminal shows of names: as they are, and nothing that a terminal or rich obeys."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from flows.terminal.show import (
     show_duplicates,
     show_sentence,
     show_similar,
+    show_spaces,
     show_sync,
 )
 from tasks.core.reports.contact_sheet import contact_sheet_markdown
@@ -18,6 +21,7 @@ from tasks.core.runs.summary import RunSummary, RunTotals
 from tasks.core.searching.find_duplicates import DuplicateGroup, StoredImage
 from tasks.core.searching.find_similar import Answer, SimilarImage
 from tasks.core.searching.question import Question
+from tasks.core.spaces.drift import SpaceReport
 from tasks.core.types import (
     Change,
     Listing,
@@ -28,6 +32,10 @@ from tasks.core.types import (
 )
 
 SPACE = Space(1, "images", "multimodalembedding@001", 128, "none", "space_1", "active")
+RETIRED = replace(
+    SPACE, space_id=2, dimension=512, preprocessing="crop-subject-1", status="retired"
+)
+LONG_AGO = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 ODD = ["img[/1].png", "photos/[old]/a.png", "[bold]a[/bold].png", "[link=x]a.png", ":smile:.png"]
 OBEYED = "a\x1b[31m\x9b2J\r\x07\u202e\ud800b.png"
 SHOWN = "a?[31m?2J????b.png"
@@ -122,6 +130,23 @@ def test_duplicates_are_a_table_of_groups_and_the_files(
     for line in ("   found  Found.", "     CSV  a.csv", " picture  a.png", "     run  http://run"):
         assert f"\n{line}\n" in out
     assert out.replace("\n", "").isprintable()
+
+
+def test_spaces_are_a_table_and_what_each_is_made_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    reports = [SpaceReport(SPACE, 1_234_567, None, None), SpaceReport(RETIRED, 5, 0.99, LONG_AGO)]
+    show_spaces("images", reports)
+    out = capsys.readouterr().out
+    assert out.startswith("The spaces of images against no listing")
+    assert "│     1 │ active  │ 1,234,567 │" in out
+    assert "│     2 │ retired │         5 │" in out
+    assert "…" not in out
+    assert (
+        " space 2  multimodalembedding@001, 512 dimensions, crop-subject-1; published: 2026-01-02"
+        in out
+    )
 
 
 def test_no_duplicates_are_no_table_and_no_picture(capsys: pytest.CaptureFixture[str]) -> None:
