@@ -76,7 +76,7 @@ class StackOptions:
         if not (same and more):
             raise StackError(
                 f"The stack in {self.state_directory} is up with other options. "
-                "Stop it first: python -m deployments.local down"
+                "Stop it first: birdwalk down"
             )
 
 
@@ -118,7 +118,7 @@ class Addresses:
             StackError: it is not up.
         """
         if not state.up or state.addresses is None:
-            raise StackError("The local stack is not up. Start it: python -m deployments.local up")
+            raise StackError("The local stack is not up. Start it: birdwalk up")
         return _ADDRESSES.validate_json(state.addresses)
 
     def environment(self) -> dict[str, str]:

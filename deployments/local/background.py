@@ -10,19 +10,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from deployments.local.addresses import StackOptions
 from deployments.local.errors import StackError
 from deployments.local.processes.leftovers import end_leftovers
 from deployments.local.processes.program import last_lines
 from deployments.local.processes.state import State, lock, read_state
 from deployments.local.stack import running
-from deployments.local.vertex.options import command_line
 
 ROOT = Path(__file__).resolve().parents[2]
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 START_SECONDS = 900.0
 STOP_SECONDS = 120.0
 POLL_SECONDS = 0.1
+OPTIONS = TypeAdapter(StackOptions)
+"""Reads and writes the only argument of `python -m deployments.local.background`."""
 
 
 async def start(options: StackOptions) -> State:
@@ -36,7 +39,7 @@ async def start(options: StackOptions) -> State:
     log.parent.mkdir(exist_ok=True)
     with log.open("wb") as output:
         supervisor = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "deployments.local", "run", *_arguments(options)),
+            *(sys.executable, "-m", __name__, OPTIONS.dump_json(options)),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -122,14 +125,13 @@ async def _serve(options: StackOptions, show: Callable[[State], None]) -> None:
         raise StackError(await stack.failed())
 
 
-def _arguments(options: StackOptions) -> list[str]:
-    arguments = ["--state-directory", str(options.state_directory), "--bucket", options.bucket]
-    if options.pictures is not None:
-        arguments += ["--pictures", str(options.pictures)]
-    if not options.prefect:
-        arguments.append("--no-prefect")
-    if not options.worker:
-        arguments.append("--no-worker")
-    if not options.gallery:
-        arguments.append("--no-gallery")
-    return [*arguments, *command_line(options.model)]
+def main() -> None:
+    """Run the stack that the first argument describes."""
+    try:
+        asyncio.run(run(OPTIONS.validate_json(sys.argv[1]), lambda _: None))
+    except StackError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,7 @@
 """How the local Vertex AI server behaves: its options, and the command line that sets them."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -42,8 +42,8 @@ class ModelServerOptions:
     latency_seconds: float = 0.0
     latency_distribution: LatencyDistribution = "fixed"
     latency_sigma: float = 0.5
-    error_rates: Mapping[str, float] = field(default_factory=dict)
-    errors_by_name: Mapping[str, str] = field(default_factory=dict)
+    error_rates: dict[str, float] = field(default_factory=dict)
+    errors_by_name: dict[str, str] = field(default_factory=dict)
     seed: int = 0
     denied: bool = False
     instant: bool = False

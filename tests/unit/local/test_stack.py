@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local import __main__ as command_line
 from deployments.local import background
 from deployments.local.addresses import Addresses, StackOptions
 from deployments.local.errors import StackError
@@ -145,5 +144,4 @@ def test_the_background_process_gets_the_very_options(tmp_path: Path) -> None:
         StackOptions(tmp_path, gallery=True),
         StackOptions(tmp_path),
     ):
-        parsed = command_line._parser().parse_args(["run", *background._arguments(options)])
-        assert command_line._options(parsed) == options
+        assert background.OPTIONS.validate_json(background.OPTIONS.dump_json(options)) == options
