@@ -3,13 +3,14 @@
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-from pydantic import TypeAdapter
+from typing import TYPE_CHECKING
 
 from deployments.local.errors import StackError
 from deployments.local.processes.http_probe import LOOPBACK
-from deployments.local.processes.state import State
 from deployments.local.vertex.options import ModelServerOptions
+
+if TYPE_CHECKING:
+    from deployments.local.processes.state import State
 
 PROJECT = "birdwalk-local"
 HEARTBEAT_SECONDS = 30
@@ -58,22 +59,20 @@ class StackOptions:
             raise StackError("The worker needs the Prefect server.")
         return replace(self, state_directory=directory.resolve(), pictures=pictures)
 
-    def to_json(self) -> str:
-        """Return the options as the state file keeps them."""
-        return _OPTIONS.dump_json(self).decode()
-
-    def check_against(self, state: State) -> None:
+    def check_against(self, state: "State") -> None:
         """Check that a stack that is up is the one these options ask for, or has more servers.
 
         Raises:
             StackError: it was started with other options.
         """
-        found = _OPTIONS.validate_json(state.options or "{}")
+        found = state.options
         servers = ("prefect", "worker", "gallery")
         wanted = {name: getattr(self, name) for name in servers}
-        same = replace(found, **wanted) == self
-        more = all(getattr(found, name) >= wanted[name] for name in servers)
-        if not (same and more):
+        if (
+            found is None
+            or replace(found, **wanted) != self
+            or any(wanted[name] and not getattr(found, name) for name in servers)
+        ):
             raise StackError(
                 f"The stack in {self.state_directory} is up with other options. "
                 "Stop it first: python -m deployments.local down"
@@ -106,12 +105,8 @@ class Addresses:
     prefect_home: Path
     gallery_url: str | None = None
 
-    def to_json(self) -> str:
-        """Return the addresses as the state file keeps them."""
-        return _ADDRESSES.dump_json(self).decode()
-
     @classmethod
-    def of(cls, state: State) -> "Addresses":
+    def of(cls, state: "State") -> "Addresses":
         """Return the addresses of a stack that is up.
 
         Raises:
@@ -119,7 +114,7 @@ class Addresses:
         """
         if not state.up or state.addresses is None:
             raise StackError("The local stack is not up. Start it: python -m deployments.local up")
-        return _ADDRESSES.validate_json(state.addresses)
+        return state.addresses
 
     def environment(self) -> dict[str, str]:
         """Return the variables with which the flows find this stack."""
@@ -150,7 +145,3 @@ class Addresses:
             "NO_PROXY": no_proxy,
             "no_proxy": no_proxy,
         }
-
-
-_OPTIONS = TypeAdapter(StackOptions)
-_ADDRESSES = TypeAdapter(Addresses)

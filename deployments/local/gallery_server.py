@@ -33,6 +33,7 @@ def program(*, port: int, environment: Mapping[str, str], log: Path) -> Program:
         command=(sys.executable, "-m", "deployments.gallery", "--port", str(port)),
         log=log,
         ready=ready,
+        address=url(port),
         environment=environment,
         directory=ROOT,
     )

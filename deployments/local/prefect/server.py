@@ -63,6 +63,7 @@ def program(*, port: int, home: Path, database: str, log: Path, schedules: bool 
         ),
         log=log,
         ready=ready,
+        address=ui_url(port),
         environment={
             **BATCH_SETTINGS,
             "PREFECT_HOME": str(home),

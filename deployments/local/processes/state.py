@@ -16,11 +16,11 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from deployments.local.addresses import Addresses, StackOptions
 from deployments.local.errors import StackError
+from deployments.local.processes.http_probe import LOOPBACK
 from deployments.local.processes.identity import Identity
 from deployments.local.processes.program import Process
-
-LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,31 +30,20 @@ class ServerRecord:
     Attributes:
         name: the program's name.
         address: where it answers, without any password.
-        leash: the process that ends it.
         process: the server itself.
-        log: file that receives its output.
         stop_signal: what asks it to end.
     """
 
     name: str
     address: str
-    leash: Identity
     process: Identity
-    log: Path
     stop_signal: signal.Signals
 
     @classmethod
-    def of(cls, process: Process, address: str) -> "ServerRecord":
+    def of(cls, process: Process) -> "ServerRecord":
         """Describe a running process."""
         program = process.program
-        return cls(
-            name=program.name,
-            address=address,
-            leash=process.leash,
-            process=process.identity,
-            log=program.log,
-            stop_signal=program.stop_signal,
-        )
+        return cls(program.name, program.address, process.identity, program.stop_signal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +51,13 @@ class State:
     """The content of the state file.
 
     Attributes:
-        supervisor: the process that holds the stack; None when it is down.
+        supervisor: the process that started the servers and stops them; None when it is down.
         ready: whether every server answers.
         servers: what runs, in the order in which it was started.
         ports: by server name; used again at the next start when still free.
         password: of the database's superuser, for TCP.
-        options: what the stack was started with, as canonical JSON; None when it is down.
-        addresses: what clients need, as JSON; None until ready.
+        options: what the stack was started with; None when it is down.
+        addresses: what clients need; None until ready.
         failure: why the stack ended, when it was not asked to.
     """
 
@@ -77,14 +66,19 @@ class State:
     servers: tuple[ServerRecord, ...] = ()
     ports: Mapping[str, int] = field(default_factory=dict)
     password: str | None = None
-    options: str | None = None
-    addresses: str | None = None
+    options: StackOptions | None = None
+    addresses: Addresses | None = None
     failure: str | None = None
 
     @property
+    def running(self) -> bool:
+        """Whether the process that started the stack lives; its servers may still be starting."""
+        return self.supervisor is not None and self.supervisor.alive()
+
+    @property
     def up(self) -> bool:
-        """Whether the stack answers and its supervisor lives."""
-        return self.ready and self.supervisor is not None and self.supervisor.alive()
+        """Whether every server answers."""
+        return self.ready and self.running
 
 
 _STATE = TypeAdapter(State)
@@ -99,8 +93,13 @@ def state_file(directory: Path) -> Path:
     return directory / "stack.json"
 
 
+def logs(directory: Path) -> Path:
+    """Return the directory of the servers' logs."""
+    return directory / "logs"
+
+
 def read_state(directory: Path) -> State:
-    """Return the remembered state; an empty one when there is none or it makes no sense.
+    """Return the remembered state; an empty one when there is none or it cannot be read.
 
     Raises:
         StackError: it belongs to another user.
@@ -139,6 +138,7 @@ def lock(directory: Path) -> Iterator[bool]:
         descriptor = os.open(directory / "stack.lock", os.O_RDWR | os.O_CREAT, 0o600)
     except PermissionError:
         raise StackError(_NOT_OURS.format(directory)) from None
+    _descriptors.add(descriptor)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -147,7 +147,20 @@ def lock(directory: Path) -> Iterator[bool]:
         else:
             yield True
     finally:
+        _descriptors.discard(descriptor)
         os.close(descriptor)
+
+
+_descriptors: set[int] = set()
+
+
+def _let_go_in_child() -> None:
+    while _descriptors:
+        os.close(_descriptors.pop())
+
+
+# Otherwise a process that the holder forked would keep the lock after the holder's death.
+os.register_at_fork(after_in_child=_let_go_in_child)
 
 
 def choose_ports(names: Iterable[str], remembered: Mapping[str, int]) -> dict[str, int]:

@@ -25,7 +25,7 @@ from deployments.local.vertex.instant import instant_response
 from deployments.local.vertex.options import ModelServerOptions, command_line, parse_arguments
 from deployments.local.vertex.record import record_answer
 from deployments.local.vertex.statistics import SERVICE as STATISTICS_SERVICE
-from deployments.local.vertex.statistics import CallCounter, is_answering, statistics_json
+from deployments.local.vertex.statistics import CallCounter, statistics_json
 from deployments.local.vertex.traffic import Traffic
 from deployments.local.vertex.wire import SERVICE as PREDICTION_SERVICE
 from deployments.local.vertex.wire import decode_request, parse_request
@@ -173,9 +173,20 @@ def program(*, port: int, storage_endpoint: str, log: Path, options: ModelServer
             *command_line(options),
         ),
         log=log,
-        ready=partial(is_answering, f"127.0.0.1:{port}"),
+        ready=partial(accepts_connections, port),
+        address=f"http://127.0.0.1:{port}",
         directory=Path(__file__).parents[3],  # where -m finds the package
     )
+
+
+async def accepts_connections(port: int) -> bool:
+    """Tell whether a server listens on a port of loopback."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 async def serve(port: int, storage_endpoint: str, options: ModelServerOptions) -> None:

@@ -96,14 +96,12 @@ class CallCounter:
         )
 
 
-async def _call(
-    endpoint: str, method: str, request: bytes = b"", seconds: float = CALL_TIMEOUT_SECONDS
-) -> bytes:
+async def _call(endpoint: str, method: str, request: bytes = b"") -> bytes:
     address = endpoint.removeprefix("http://").rstrip("/")
     async with grpc.aio.insecure_channel(address) as channel:
         try:
             response: bytes = await channel.unary_unary(f"/{SERVICE}/{method}")(
-                request, timeout=seconds
+                request, timeout=CALL_TIMEOUT_SECONDS
             )
         except grpc.aio.AioRpcError as error:
             raise StackError(
@@ -144,15 +142,6 @@ async def configure(endpoint: str, options: ModelServerOptions) -> None:
         StackError: the server does not answer, or refuses the options.
     """
     await _call(endpoint, "Configure", options.to_json())
-
-
-async def is_answering(endpoint: str) -> bool:
-    """Tell whether a server answers at this address."""
-    try:
-        await _call(endpoint, "Read", seconds=1.0)
-    except StackError:
-        return False
-    return True
 
 
 def statistics_json(statistics: ModelServerStatistics) -> bytes:
