@@ -6,14 +6,14 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import get_args
+from typing import Annotated
 
 from deployments.local.addresses import Addresses, StackOptions
 from deployments.local.errors import StackError
 from deployments.local.processes.state import State, read_state
-from deployments.local.vertex.options import LatencyDistribution, ModelServerOptions
+from deployments.local.vertex.options import ModelServerOptions
 from tasks.core.settings import get_settings
 
 DOWN = 3  # as `systemctl status` and init scripts have it
@@ -21,7 +21,11 @@ DOWN = 3  # as `systemctl status` and init scripts have it
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, others = parser.parse_known_args(arguments)
+    if others and options.command not in {_up, _run, _demo}:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    options.model = others
     try:
         return int(options.command(options))
     except StackError as error:
@@ -48,7 +52,11 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument("--no-prefect", action="store_true", help="leave out Prefect and the worker")
     start.add_argument("--no-worker", action="store_true", help="leave out the worker")
     start.add_argument("--no-gallery", action="store_true", help="leave out the gallery")
-    _add_model_options(start.add_argument_group("model server"))
+    names = (field.name.replace("_", "-") for field in fields(ModelServerOptions))
+    start.add_argument_group(
+        "model server",
+        f"--{', --'.join(names)}, as in --latency-seconds 0.2 --error-rates.UNAVAILABLE 0.01",
+    )
     ask = argparse.ArgumentParser(add_help=False)
     ask.add_argument("--query", help="the picture to ask with, as named in the folder")
     ask_sql = argparse.ArgumentParser(add_help=False)
@@ -66,38 +74,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_model_options(group: argparse._ArgumentGroup) -> None:
-    default = ModelServerOptions()
-    group.add_argument("--requests-per-minute", type=float, help="its quota; none by default")
-    group.add_argument("--latency-seconds", type=float, default=default.latency_seconds)
-    group.add_argument(
-        "--latency-distribution",
-        choices=get_args(LatencyDistribution),
-        default=default.latency_distribution,
-    )
-    group.add_argument("--latency-sigma", type=float, default=default.latency_sigma)
-    group.add_argument("--error", type=_error_rate, action="append", metavar="CODE=RATE")
-    group.add_argument("--seed", type=int, default=default.seed, help="of errors and latencies")
-    group.add_argument("--denied", action="store_true", help="answer with PERMISSION_DENIED")
-    group.add_argument("--instant", action="store_true", help="answer without running a model")
+def _model_options(arguments: Sequence[str]) -> ModelServerOptions:
+    """Read the model server's options; there is one for each field of its dataclass."""
+    from cyclopts import App, Parameter  # noqa: PLC0415 - takes a while; `status` must not
 
+    app = App(help_flags=(), version_flags=(), result_action="return_value")
 
-def _error_rate(text: str) -> tuple[str, float]:
-    code, _, rate = text.partition("=")
-    return code, float(rate)
+    @app.default
+    def read(
+        *, model: Annotated[ModelServerOptions | None, Parameter(name="*")] = None
+    ) -> ModelServerOptions:
+        return model or ModelServerOptions()
 
-
-def _model_options(arguments: argparse.Namespace) -> ModelServerOptions:
-    return ModelServerOptions(
-        requests_per_minute=arguments.requests_per_minute,
-        latency_seconds=arguments.latency_seconds,
-        latency_distribution=arguments.latency_distribution,
-        latency_sigma=arguments.latency_sigma,
-        error_rates=dict(arguments.error or ()),
-        seed=arguments.seed,
-        denied=arguments.denied,
-        instant=arguments.instant,
-    )
+    options: ModelServerOptions = app(arguments)
+    return options
 
 
 def _options(arguments: argparse.Namespace) -> StackOptions:
@@ -106,7 +96,7 @@ def _options(arguments: argparse.Namespace) -> StackOptions:
         state_directory=arguments.state_directory,
         pictures=arguments.pictures,
         bucket=arguments.bucket,
-        model=_model_options(arguments),
+        model=_model_options(arguments.model),
         prefect=prefect,
         worker=prefect and not arguments.no_worker,
         gallery=not arguments.no_gallery,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from deployments.local.errors import StackError
 from deployments.local.processes.http_probe import LOOPBACK
-from deployments.local.vertex.options import ModelServerOptions
+from deployments.local.vertex.options import MODEL_SERVER, ModelServerOptions
 
 if TYPE_CHECKING:
     from deployments.local.processes.state import State
@@ -26,6 +26,7 @@ class StackOptions:
         pictures: folder served as the bucket; None is the samples.
         bucket: the bucket's name.
         model: how the model server behaves.
+        model_server: module that is run as the model server; tests run one that counts calls.
         prefect: whether to start the Prefect server.
         schedules: whether deployments run by their schedules.
         worker: whether to register the deployments and start a worker; needs `prefect`.
@@ -36,6 +37,7 @@ class StackOptions:
     pictures: Path | None = None
     bucket: str = "birdwalk"
     model: ModelServerOptions = field(default_factory=ModelServerOptions)
+    model_server: str = MODEL_SERVER
     prefect: bool = True
     schedules: bool = True
     worker: bool = False

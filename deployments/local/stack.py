@@ -232,6 +232,7 @@ class _Start:
             storage_endpoint=self.addresses.storage_endpoint,
             log=self.logs / "vertex.log",
             options=self.options.model,
+            module=self.options.model_server,
         )
         await self.supervisor.start(program)
 

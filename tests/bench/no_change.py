@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from pgvector.asyncpg import register_vector
 
 from deployments.local.vertex.options import ModelServerOptions
-from deployments.local.vertex.statistics import read_statistics
 from tasks.core.planning.create_table import create_table
 from tasks.core.planning.list_images import list_images
 from tasks.core.runs.lifecycle import open_run
@@ -15,6 +14,7 @@ from tasks.core.spaces.rows import COLUMNS
 from tests.bench.figures import Bar, Figure
 from tests.bench.listing_stub import served_listing
 from tests.bench.session import BUCKET, DIMENSION, MeasurementFailed, Session, Spent
+from tests.support.servers.statistics import read_statistics
 from tests.support.vectors import clustered
 
 TITLE = "No change: a run over an index that equals its bucket, 128 dimensions"

@@ -1,4 +1,4 @@
-"""What the local Vertex AI server counts, and how tests and benchmarks read and steer it.
+"""What the tests' Vertex AI server counts, and how tests and benchmarks read and steer it.
 
 A second service on the server's port, `birdwalk.local.Statistics`, whose messages are JSON:
 
@@ -141,7 +141,7 @@ async def configure(endpoint: str, options: ModelServerOptions) -> None:
     Raises:
         StackError: the server does not answer, or refuses the options.
     """
-    await _call(endpoint, "Configure", options.to_json())
+    await _call(endpoint, "Configure", options.to_json().encode())
 
 
 def statistics_json(statistics: ModelServerStatistics) -> bytes:
