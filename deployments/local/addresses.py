@@ -1,4 +1,4 @@
-"""What a local stack is asked to be, and where its servers answer."""
+"""The options of a local stack, and the addresses of its servers."""
 
 import os
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 PROJECT = "birdwalk-local"
 HEARTBEAT_SECONDS = 30
-"""How often a flow run shows that it is alive: the shortest that Prefect has."""
+"""How often a flow run shows that it is alive; Prefect allows no shorter interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +120,17 @@ class Addresses:
 
     def environment(self) -> dict[str, str]:
         """Return the variables with which the flows find this stack."""
-        # A proxy from the environment has no business on loopback.
+        # A proxy from the environment cannot reach our loopback.
         inherited = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
         no_proxy = ",".join(filter(None, [inherited, LOOPBACK, "localhost"]))
         prefect = {}
         if self.prefect_api_url is not None:
-            # The pages of runs in the interface that the server shows first.
+            # Links to runs open in the interface that the server shows first.
             ui_url = f"{self.prefect_ui_url}/v2"
             prefect = {
                 "PREFECT_API_URL": self.prefect_api_url,
                 "PREFECT_UI_URL": ui_url,
-                # Runs with rarer ones would be taken for dead: see deployments.automations.
+                # Runs with rarer heartbeats would be taken for dead: see deployments.automations.
                 "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
             }
         return {
@@ -139,7 +139,7 @@ class Addresses:
             "BIRDWALK_VERTEX_ENDPOINT": self.vertex_endpoint,
             "BIRDWALK_PROJECT": PROJECT,
             "BIRDWALK_DATA_DIRECTORY": str(self.data_directory),
-            # So that `psql` and `down` find this stack in the shell that took the line above.
+            # So that `psql` and `down` find this stack in a shell that has these variables.
             "BIRDWALK_LOCAL_DIRECTORY": str(self.data_directory.parent),
             **prefect,
             "PREFECT_HOME": str(self.prefect_home),

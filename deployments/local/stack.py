@@ -29,9 +29,9 @@ __all__ = ["Addresses", "Stack", "StackOptions", "running"]
 
 DATABASE = "birdwalk"
 PORTS = ("postgres", "storage", "vertex", "prefect", "gallery")
-# Who uses a server stops before it.
+# A server stops after those that use it.
 STOP_ORDER = (("worker", "gallery"), ("prefect", "vertex", "storage"), ("postgres",))
-WAIT_SECONDS = 300.0  # for another process that is just starting or stopping the same stack
+WAIT_SECONDS = 300.0  # while another process starts or stops the same stack
 
 
 class Stack:
@@ -39,7 +39,7 @@ class Stack:
 
     Attributes:
         addresses: where its servers answer.
-        supervisor: who holds its programs; None when another process does.
+        supervisor: what started its programs; None when another process did.
     """
 
     def __init__(self, addresses: Addresses, supervisor: Supervisor | None) -> None:

@@ -32,7 +32,7 @@ SETTINGS = {
     "maintenance_work_mem": "512MB",
     "dynamic_shared_memory_type": "mmap",  # a container's /dev/shm of 64 MB is too small
 }
-# Postgres itself needs no variable; PG* ones would change what initdb does.
+# Postgres needs none of the caller's; PG* ones would change what initdb does.
 WITHOUT = ("PG", "LC_", "LANG")
 
 
@@ -135,7 +135,7 @@ def _check_data(home: PostgresHome) -> None:
 
 
 async def _initialise(home: PostgresHome, log: Path) -> None:
-    """Run initdb beside the data directory and rename it: a half-made one is never used."""
+    """Let initdb fill a directory beside the final one, and rename it once it is complete."""
     parent = home.data.parent
     for unfinished in parent.glob(".initdb-*"):
         shutil.rmtree(unfinished)

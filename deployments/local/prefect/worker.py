@@ -1,4 +1,4 @@
-"""The worker that runs what the Prefect UI or the API asks for, and the deployments it serves."""
+"""The worker that runs the flows, and the registration of their deployments and automations."""
 
 import sys
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ ROOT = CHECKOUT
 
 START_SECONDS = 120.0
 REGISTER_SECONDS = 180.0
-STOP_SECONDS = 20.0  # a flow run is cancelled and gets the time to say so
+STOP_SECONDS = 20.0  # its flow runs are cancelled, and need time to report it
 WITHOUT = ("PREFECT_",)
 
 

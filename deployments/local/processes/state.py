@@ -127,9 +127,9 @@ def write_state(directory: Path, state: State) -> None:
 
 @contextlib.contextmanager
 def lock(directory: Path) -> Iterator[bool]:
-    """Hold the directory's lock while inside; yield False when somebody else has it.
+    """Hold the directory's lock while inside; yield False when another process has it.
 
-    The kernel gives it back when the holder dies, in whatever way.
+    The kernel frees it when the holder ends, in whatever way.
 
     Raises:
         StackError: the directory belongs to another user.
@@ -170,7 +170,7 @@ def choose_ports(names: Iterable[str], remembered: Mapping[str, int]) -> dict[st
         StackError: loopback has no free port.
     """
     ports = dict(remembered)
-    with contextlib.ExitStack() as held:  # all at once, so that no two names get the same one
+    with contextlib.ExitStack() as held:  # all at once, so that no two names get the same port
         for name in names:
             ports[name] = _bind(held, remembered.get(name, 0))
     return ports
@@ -179,7 +179,7 @@ def choose_ports(names: Iterable[str], remembered: Mapping[str, int]) -> dict[st
 def _bind(held: contextlib.ExitStack, wanted: int) -> int:
     for port in (wanted, 0):
         candidate = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-        # As servers do: a port whose last connections are still in TIME_WAIT counts as free.
+        # Servers set it too: a port whose last connections are in TIME_WAIT counts as free.
         candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             candidate.bind((LOOPBACK, port))

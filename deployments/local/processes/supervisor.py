@@ -1,4 +1,4 @@
-"""Hold a set of running programs: start, watch, restart, stop, and write down which they are."""
+"""Start, watch, restart and stop the programs of a stack, and write down which they are."""
 
 import asyncio
 from collections.abc import Mapping
@@ -87,7 +87,7 @@ class Supervisor:
         self._write()
 
     def write(self, state: State) -> None:
-        """Replace the state, but for the list of servers, which is ours."""
+        """Replace the state, all but its list of servers, which this object keeps."""
         self.state = state
         self._write()
 

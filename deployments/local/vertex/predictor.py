@@ -13,7 +13,7 @@ from deployments.local.vertex.errors import invalid_image, missing_image, storag
 from deployments.local.vertex.wire import PredictionRequest, build_response
 
 FETCH_TIMEOUT_SECONDS = 5.0
-# One picture fetches while the others keep every processor busy.
+# While one picture is fetched, the others keep every processor busy.
 EXTRA_WORKERS = 1
 
 
@@ -21,13 +21,13 @@ class Predictor:
     """The model, and the threads that work for it.
 
     urllib3 in the worker threads takes 0.5 ms of processor time a picture, httpx on the event
-    loop 1.8 ms, and the worker is there anyway for decoding.
+    loop 1.8 ms; the threads are needed for decoding anyway.
 
     Args:
         storage_endpoint: address of a server that speaks Cloud Storage's JSON API.
 
     Raises:
-        StackError: the model's weights are missing or do not read.
+        StackError: the model's weights are missing or cannot be read.
     """
 
     def __init__(self, storage_endpoint: str) -> None:
@@ -49,7 +49,7 @@ class Predictor:
         return await loop.run_in_executor(self._workers, self._predict, request)
 
     def close(self) -> None:
-        """Drop the work that has not begun and let go of threads and connections."""
+        """Cancel the work that has not begun, and close threads and connections."""
         self._workers.shutdown(cancel_futures=True)
         self._http.clear()
 
