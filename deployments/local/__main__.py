@@ -167,7 +167,7 @@ def _env(arguments: argparse.Namespace) -> int:
 
 
 def _starting(state: State) -> bool:
-    return not state.ready and state.supervisor is not None and state.supervisor.alive()
+    return state.running and not state.up
 
 
 def _print_servers(state: State) -> None:

@@ -114,7 +114,7 @@ class Addresses:
         Raises:
             StackError: it is not up.
         """
-        if not state.up or state.addresses is None:
+        if state.addresses is None or not state.running:
             raise StackError("The local stack is not up. Start it: python -m deployments.local up")
         return state.addresses
 

@@ -128,11 +128,11 @@ async def _started(options: StackOptions) -> AsyncIterator[Stack]:
         async with guarded(directory):
             try:
                 await _Start(options, supervisor, addresses, home).everything()
-                supervisor.write(replace(supervisor.state, ready=True, addresses=addresses))
+                supervisor.write(replace(supervisor.state, addresses=addresses))
                 yield Stack(addresses, supervisor)
                 supervisor.check_whole()
             finally:
-                supervisor.write(replace(supervisor.state, ready=False, addresses=None))
+                supervisor.write(replace(supervisor.state, addresses=None))
                 await supervisor.stop(*STOP_ORDER)
                 postgres.remove_sockets(home)
     except StackError as error:

@@ -44,6 +44,7 @@ async def begin_run(directory: Path, *arguments: str) -> asyncio.subprocess.Proc
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        start_new_session=True,
     )
     async with asyncio.timeout(120):
         while not read_state(directory).up:

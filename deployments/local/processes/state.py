@@ -9,7 +9,6 @@ import fcntl
 import os
 import signal
 import socket
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from deployments.local.errors import StackError
 from deployments.local.processes.http_probe import LOOPBACK
 from deployments.local.processes.identity import Identity
 from deployments.local.processes.program import Process
+from tasks.core.files import replacing
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +52,15 @@ class State:
 
     Attributes:
         supervisor: the process that started the servers and stops them; None when it is down.
-        ready: whether every server answers.
         servers: what runs, in the order in which it was started.
         ports: by server name; used again at the next start when still free.
         password: of the database's superuser, for TCP.
         options: what the stack was started with; None when it is down.
-        addresses: what clients need; None until ready.
+        addresses: what clients need; None unless every server answers.
         failure: why the stack ended, when it was not asked to.
     """
 
     supervisor: Identity | None = None
-    ready: bool = False
     servers: tuple[ServerRecord, ...] = ()
     ports: Mapping[str, int] = field(default_factory=dict)
     password: str | None = None
@@ -78,7 +76,7 @@ class State:
     @property
     def up(self) -> bool:
         """Whether every server answers."""
-        return self.ready and self.running
+        return self.addresses is not None and self.running
 
 
 _STATE = TypeAdapter(State)
@@ -114,15 +112,9 @@ def read_state(directory: Path) -> State:
 
 def write_state(directory: Path, state: State) -> None:
     """Replace the state file in one step, mode 0600."""
-    descriptor, name = tempfile.mkstemp(prefix=".stack-", dir=directory)  # mkstemp makes it 0600
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(_STATE.dump_json(state, indent=2))
-        temporary.replace(state_file(directory))
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(state_file(directory)) as file:
+        file.touch(mode=0o600)
+        file.write_bytes(_STATE.dump_json(state, indent=2))
 
 
 @contextlib.contextmanager

@@ -53,7 +53,7 @@ async def test_run_ends_cleanly_when_asked(
     state_directory: Path, one_picture: Path, number: signal.Signals
 ) -> None:
     run = await begin_run(state_directory, *FAST, "--pictures", str(one_picture))
-    run.send_signal(number)
+    os.killpg(run.pid, number)  # as Ctrl-C in a terminal does
     _, errors = await asyncio.wait_for(run.communicate(), 60)
     assert (run.returncode, errors) == (0, b"")
     assert marked(state_directory) == []

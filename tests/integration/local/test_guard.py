@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -66,15 +67,19 @@ async def test_a_killed_supervisor_takes_its_programs_along(
 ) -> None:
     supervisor, program = await started_by_another(tmp_path, code, option)
     guard = guard_of(supervisor.pid)
+    assert os.getpgid(guard) != os.getpgid(supervisor.pid)  # Ctrl-C does not reach it
     known = {guard, program.pid}
     forked = [c.pid for c in psutil.Process(supervisor.pid).children() if c.pid not in known]
     assert len(forked) == (option == "forks")
     supervisor.kill()
     supervisor.wait()
-    await until(lambda: not program.alive())
-    await until(lambda: Identity.of(guard) is None)
-    for pid in forked:
-        os.kill(pid, signal.SIGKILL)
+    try:
+        await until(lambda: not program.alive())
+        await until(lambda: Identity.of(guard) is None)
+    finally:
+        for pid in (*known, *forked):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 async def test_a_guard_whose_parent_died_before_it_looked_ends_the_programs(tmp_path: Path) -> None:
@@ -84,7 +89,11 @@ async def test_a_guard_whose_parent_died_before_it_looked_ends_the_programs(tmp_
     with spawn(SLEEP, env={**os.environ, MARK: log}) as stray:
         command = ["-m", "deployments.local.processes.guard", str(tmp_path), str(dead.pid)]
         guard = await asyncio.create_subprocess_exec(sys.executable, *command, cwd=ROOT)
-        assert await asyncio.wait_for(guard.wait(), 60) == 0
+        try:
+            assert await asyncio.wait_for(guard.wait(), 60) == 0
+        finally:
+            with suppress(ProcessLookupError):
+                guard.kill()
         assert stray.wait(1) == -signal.SIGTERM
 
 
@@ -108,7 +117,6 @@ async def test_what_another_process_holds_is_not_abandoned(tmp_path: Path) -> No
         write_state(tmp_path, State(supervisor=Identity.of(os.getpid())))
         assert await asyncio.wait_for(ending, 10) == 0
         assert server.poll() is None
-        server.kill()
 
 
 END_AS_ANOTHER = """
@@ -130,4 +138,3 @@ async def test_another_users_stack_is_left_alone(tmp_path: Path) -> None:
         )
         assert ended.stdout == "0\n"
         assert ours.poll() is None
-        ours.kill()

@@ -130,7 +130,6 @@ async def test_a_process_that_got_a_leftovers_id_is_left_alone(tmp_path: Path) -
         write_state(tmp_path, State(servers=(record,)))
         assert await end_leftovers(tmp_path, read_state(tmp_path)) == 0
         assert stranger.poll() is None
-        stranger.kill()
 
 
 async def test_a_zombie_counts_as_dead() -> None:

@@ -37,7 +37,6 @@ ADDRESSES = Addresses(
 def up(options: StackOptions) -> State:
     return State(
         supervisor=Identity.of(os.getpid()),
-        ready=True,
         options=options,
         addresses=ADDRESSES,
     )
