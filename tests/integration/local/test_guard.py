@@ -13,7 +13,14 @@ import pytest
 
 from deployments.local.processes.identity import MARK, Identity, marked
 from deployments.local.processes.leftovers import end_abandoned, end_leftovers
-from deployments.local.processes.state import State, lock, logs, read_state, write_state
+from deployments.local.processes.state import (
+    ServerRecord,
+    State,
+    lock,
+    logs,
+    read_state,
+    write_state,
+)
 from tests.support.local_stack import guard_of
 from tests.support.own_postgres import as_nobody, as_root
 from tests.support.sleepers import SLEEP, STUBBORN, spawn, until
@@ -104,6 +111,15 @@ async def test_a_leftover_is_found_by_its_mark_without_a_state_file(tmp_path: Pa
         assert await end_leftovers(tmp_path, State()) == 1
         assert stray.wait() == -signal.SIGTERM
     assert await end_leftovers(tmp_path, State()) == 0
+
+
+async def test_a_leftover_without_a_mark_is_found_by_the_state_file(tmp_path: Path) -> None:
+    with spawn(SLEEP) as stray:
+        process = Identity.of(stray.pid)
+        assert process is not None
+        record = ServerRecord("postgres", "nowhere", process, signal.SIGQUIT)
+        assert await end_leftovers(tmp_path, State(servers=(record,))) == 1
+        assert stray.wait() == -signal.SIGQUIT
 
 
 async def test_what_another_process_holds_is_not_abandoned(tmp_path: Path) -> None:

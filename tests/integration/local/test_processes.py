@@ -32,6 +32,8 @@ async def test_a_server_answers_until_it_is_stopped(tmp_path: Path) -> None:
     command = (sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1")
     process = await start(Program("web", command, tmp_path / "log", lambda: answers_ok(url)))
     assert await answers_ok(url)
+    pid = process.identity.pid
+    assert os.getpgid(pid) == pid  # Ctrl-C does not reach it
     await process.stop()
     assert not process.running
     assert not process.identity.alive()
