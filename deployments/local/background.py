@@ -1,8 +1,7 @@
-"""Keep the stack up in a process of its own: start it, run it until a signal, stop it."""
+"""Run the stack until a signal ends it: in this process, or in one in the background."""
 
 import asyncio
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -14,15 +13,17 @@ from pydantic import TypeAdapter
 
 from deployments.local.addresses import StackOptions
 from deployments.local.errors import StackError
-from deployments.local.processes.leftovers import end_leftovers
+from deployments.local.processes.identity import signal_and_wait
+from deployments.local.processes.leftovers import end_abandoned
 from deployments.local.processes.program import last_lines
-from deployments.local.processes.state import State, lock, read_state
+from deployments.local.processes.state import State, logs, read_state
 from deployments.local.stack import running
 
 ROOT = Path(__file__).resolve().parents[2]
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 START_SECONDS = 900.0
 STOP_SECONDS = 120.0
+KILL_SECONDS = 10.0
 POLL_SECONDS = 0.1
 OPTIONS = TypeAdapter(StackOptions)
 """Reads and writes the only argument of `python -m deployments.local.background`."""
@@ -35,7 +36,7 @@ async def start(options: StackOptions) -> State:
         StackError: it did not come up; with the last lines of its log.
     """
     directory = options.state_directory
-    log = directory / "logs" / "supervisor.log"
+    log = logs(directory) / "supervisor.log"
     log.parent.mkdir(exist_ok=True)
     with log.open("wb") as output:
         supervisor = await asyncio.create_subprocess_exec(
@@ -72,20 +73,12 @@ async def stop(directory: Path) -> bool:
     Raises:
         StackError: something of it does not end.
     """
-    supervisor = read_state(directory).supervisor
-    was_up = supervisor is not None and supervisor.alive()
-    if supervisor is not None and was_up:
-        os.kill(supervisor.pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
-        while supervisor.alive() and read_state(directory).supervisor == supervisor:
-            if time.monotonic() > deadline:
-                os.kill(supervisor.pid, signal.SIGKILL)
-            await asyncio.sleep(POLL_SECONDS)
-    with lock(directory) as ours:
-        if not ours:  # another process starts the stack anew: what runs now is that one's
-            return was_up
-        leftovers = await end_leftovers(directory, read_state(directory))
-    return was_up or leftovers > 0
+    state = read_state(directory)
+    supervisors = [state.supervisor] if state.supervisor and state.supervisor.alive() else []
+    stubborn = await signal_and_wait(supervisors, signal.SIGTERM, STOP_SECONDS)
+    await signal_and_wait(stubborn, signal.SIGKILL, KILL_SECONDS)
+    leftovers = await end_abandoned(directory)
+    return bool(supervisors) or leftovers > 0
 
 
 async def run(options: StackOptions, show: Callable[[State], None]) -> int:
@@ -122,7 +115,7 @@ async def _serve(options: StackOptions, show: Callable[[State], None]) -> None:
             print("Another process runs it already.")
             return
         print("The local stack is up; Ctrl-C stops it.", flush=True)
-        raise StackError(await stack.failed())
+        raise await stack.failed()
 
 
 def main() -> None:

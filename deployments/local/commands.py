@@ -204,7 +204,7 @@ def _read(state_directory: Path | None) -> State:
 
 
 def _starting(state: State) -> bool:
-    return not state.ready and state.supervisor is not None and state.supervisor.alive()
+    return state.running and not state.up
 
 
 def _as_json(state: State, *, up: bool) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.processes.leftovers import marked
+from deployments.local.processes.identity import marked
 from deployments.local.processes.state import read_state
 from tests.acceptance.programs import ROOT, Program
 from tests.support.buckets import picture

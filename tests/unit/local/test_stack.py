@@ -37,9 +37,8 @@ ADDRESSES = Addresses(
 def up(options: StackOptions) -> State:
     return State(
         supervisor=Identity.of(os.getpid()),
-        ready=True,
-        options=options.to_json(),
-        addresses=ADDRESSES.to_json(),
+        options=options,
+        addresses=ADDRESSES,
     )
 
 
@@ -61,7 +60,7 @@ def test_a_stack_whose_supervisor_is_gone_is_not_up(tmp_path: Path) -> None:
     state = up(StackOptions(tmp_path))
     assert state.up
     assert Addresses.of(state) == ADDRESSES
-    gone = replace(state, supervisor=Identity(os.getpid(), "another time"))
+    gone = replace(state, supervisor=Identity(os.getpid(), 1.0))
     assert not gone.up
     with pytest.raises(StackError, match="not up"):
         Addresses.of(gone)
