@@ -21,7 +21,10 @@ from tests.support.model_server import ModelServer
 from tests.support.sync import load, options, prepare, sync
 
 INDEX = "image_embeddings"
-SPACES = "SELECT preprocessing, status FROM birdwalk.spaces ORDER BY space_id"
+SPACES = """
+SELECT preprocessing, space_id = (SELECT space_id FROM birdwalk.indexes)
+FROM birdwalk.spaces ORDER BY space_id
+"""
 COLOURS = ("#c08030", "#f4f4f4", "#b03030", "#303030", "#e0c020")
 # Falls only on images whose address is sent.
 NO_ADDRESS_IS_READ = {"UNAUTHENTICATED": 1.0}
@@ -61,7 +64,7 @@ async def test_a_crop_fills_a_space_of_its_own_with_bytes_and_publishes_it(
     synced = await sync(settings, scenes.name, crop="subject")
     assert (synced.plan.calls, synced.total("retries")) == (5, 0)
     assert await model_server.calls() == 5
-    assert await fetch(url, SPACES) == [("none", "retired"), ("crop-subject-1", "active")]
+    assert await fetch(url, SPACES) == [("none", False), ("crop-subject-1", True)]
     cropped = await fetch(url, "SELECT image_id, embedding::text FROM image_embeddings")
     assert len(cropped) == 5
     assert not set(whole) & set(cropped)
@@ -117,21 +120,22 @@ async def test_going_back_asks_the_whole_pictures_with_the_whole_picture(
         assert "128 dimensions, crop-subject-1" in health_markdown(health)
     # The next run of a crop publishes its space again, at no cost.
     assert (await sync(settings, scenes.name, crop="subject")).plan.calls == 0
-    assert await fetch(url, SPACES) == [("none", "retired"), ("crop-subject-1", "active")]
+    assert await fetch(url, SPACES) == [("none", False), ("crop-subject-1", True)]
 
 
 async def test_only_the_version_that_was_listed_is_embedded(
     settings: Settings, scenes: LocalBucket, model_server: ModelServer
 ) -> None:
     async with open_run(options(scenes.name, crop="subject"), settings, "test") as run:
-        made = await prepare(run)
+        await prepare(run)
         scenes.put("2.png", scene(4))
         scenes.delete("1.png")
-        reports = await load(run, made)
-    assert [(report.embedded, report.gone, report.pending) for report in reports] == [(3, 1, 1)]
+        [counts] = await load(run)
+    assert (counts.embedded, counts.gone, counts.leftover) == (3, 1, 1)
     assert await model_server.calls() == 3
     synced = await sync(settings, scenes.name, crop="subject")
-    assert (synced.plan.calls + synced.plan.images("duplicate"), synced.verdict.rows) == (1, 4)
+    # What it is now is a copy of another.
+    assert (synced.plan.calls, synced.verdict.images) == (0, 4)
 
 
 async def test_what_cannot_be_decoded_is_refused_without_a_call(
@@ -139,7 +143,7 @@ async def test_what_cannot_be_decoded_is_refused_without_a_call(
 ) -> None:
     scenes.put("broken.png", b"no picture")
     synced = await sync(settings, scenes.name, crop="subject")
-    assert (synced.total("refused"), synced.verdict.rows) == (1, 5)
+    assert (synced.total("refused"), synced.verdict.images) == (1, 5)
     assert await model_server.calls() == 5
     reason = await fetchval(url, "SELECT reason FROM birdwalk.refusals")
     assert str(reason).startswith("The image is not a picture.")
