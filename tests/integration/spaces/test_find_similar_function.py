@@ -188,8 +188,10 @@ class Filled:
     async def recall(self) -> float:
         """Return the share of 100 images whose nearest is found, where one is asked for."""
         hits = 0
-        for number in range(100):
-            hits += await names(self.url, f"'{name_of(number)}', 1") == self.truth(number, count=1)
+        async with connected(self.url) as connection:
+            for number in range(100):
+                found = await connection.fetchval(FIND, name_of(number), 1)
+                hits += [found] == self.truth(number, count=1)
         return hits / 100
 
 
