@@ -33,9 +33,7 @@ async def test_no_rows_are_an_empty_copy() -> None:
 
 
 async def test_pieces_stay_small_and_hold_every_row_once() -> None:
-    rows: list[Fields] = [
-        (f"{number:06d}", vector(*[number] * 128)) for number in range(900)
-    ]
+    rows: list[Fields] = [(f"{number:06d}", vector(*[number] * 128)) for number in range(900)]
     pieces = await packed(rows)
     assert max(map(len, pieces)) < 2 * PIECE_BYTES
     joined = b"".join(pieces)
