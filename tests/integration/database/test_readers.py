@@ -49,6 +49,11 @@ async def test_a_user_who_may_only_read_can_ask_and_browse(reader: Settings) -> 
             assert len((await browse(connection, space, "birds/", 200)).images) == 24
             assert (await list_folders(connection, space, "")).prefixes
             assert await list_syncs(connection, INDEX)
+            assert await list_published(connection) == (INDEX,)
+    async with open_database(reader) as database:
+        with pytest.raises(DatabaseError, match=r"may not do this: .* CREATE on the database"):
+            async with database.transaction() as connection:
+                await connection.execute("DELETE FROM birdwalk.runs")
 
 
 async def test_who_may_not_even_read_is_told_what_to_grant(reader: Settings) -> None:
