@@ -11,10 +11,11 @@ WHERE (runs.index_name, runs.model, runs.dimension, runs.preprocessing) = ($1, $
 ORDER BY runs.run_id
 
 -- name: select_asked
--- The contents of a batch, and the object version that each was asked by.
-SELECT content_key, image_id, generation
+-- The contents of a batch that is not durable, and the object version that each was asked by.
+SELECT work.content_key, work.image_id, work.generation
 FROM birdwalk.work
-WHERE run_id = $1 AND batch = $2 AND NOT gone AND error IS NULL
+JOIN birdwalk.batches USING (run_id, batch)
+WHERE run_id = $1 AND batch = $2 AND NOT batches.durable AND NOT work.gone AND work.error IS NULL
 
 -- name: update_run_recovered
 -- Vectors that a run loaded from the parts of dead ones.
