@@ -10,7 +10,7 @@ import pytest
 from tasks.core.database import connections
 from tasks.core.database.connections import Database, open_database
 from tasks.core.errors import DatabaseError, DatabaseUnavailable, UnknownIndex
-from tasks.core.searching.browse import browse, list_folders, list_syncs
+from tasks.core.searching.browse import browse, list_folders, list_published, list_syncs
 from tasks.core.searching.find_similar import find_similar
 from tasks.core.searching.question import Question
 from tasks.core.searching.searcher import Searcher, open_searcher
