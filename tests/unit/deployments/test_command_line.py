@@ -133,8 +133,8 @@ def test_the_list_names_every_command_and_says_what_it_does(
     listed = capsys.readouterr().out
     for command in COMMANDS:
         assert f"│ {command} " in listed
-    for command, path in FLOWS.items():
-        module, name = path.split(":")
+    for command in OF_FLOWS.keys() - {"plan"}:
+        module, name = FLOWS[command].split(":")
         flow = getattr(sys.modules[module], name)
         assert OF_FLOWS[command] is flow
         assert (inspect.getdoc(flow.fn) or "?").splitlines()[0] in listed

@@ -2,6 +2,7 @@
 
 import inspect
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,30 @@ def test_what_is_read_is_what_is_imported(name: str) -> None:
     assert list(map(str, found.parameters.values())) == list(map(str, real.parameters.values()))
     assert read.__doc__ == flow.fn.__doc__
     assert read_docstring(f"flows.{name}", name) == inspect.getdoc(flow.fn)
+
+
+SOURCE = """
+import no_such_package
+from typing import Annotated
+from decimal import Decimal
+Length = Annotated[Decimal, "metres"]
+Wing = tuple[Length, Length]
+
+@no_such_package.flow
+async def fly(*, wings: Wing | None = None) -> no_such_package.State:
+    'Fly.'
+    raise ValueError
+"""
+
+
+def test_only_what_the_parameters_name_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "flying.py").write_text(SOURCE)
+    monkeypatch.syspath_prepend(tmp_path)
+    fly = read_signature("flying", "fly")
+    assert "Decimal" in str(inspect.signature(fly))
+    assert fly.__doc__ == "Fly."
 
 
 async def test_what_is_read_does_nothing() -> None:
