@@ -24,7 +24,8 @@ from tests.support.truth import check_shown, contents
 from tests.support.waiting import until
 
 STATE = """
-SELECT pg_class.oid, relowner::regrole::text, relacl::text, obj_description(pg_class.oid, 'pg_class'),
+SELECT pg_class.oid, relowner::regrole::text, relacl::text,
+    obj_description(pg_class.oid, 'pg_class'),
     array(
         SELECT attname || ' ' || attacl::text FROM pg_attribute
         WHERE attrelid = pg_class.oid AND attacl IS NOT NULL ORDER BY attname
@@ -110,7 +111,7 @@ async def test_rights_owner_and_comment_outlive_every_publication(
         assert {row["image_id"] for row in alike} == {"0001.png", "0002.png"}
         for table in ("runs", "images_1", "vectors_1"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                await connection.fetch(f"SELECT FROM birdwalk.{table}")  # noqa: S608 - ours
+                await connection.fetch(f"SELECT FROM birdwalk.{table}")
         await connection.close()
     await check_shown(publishing, url, contents(bucket))
 
