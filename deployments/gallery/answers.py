@@ -12,7 +12,6 @@ from starlette.responses import Response
 from tasks.core.errors import (
     BirdwalkError,
     DatabaseError,
-    DatabaseUnavailable,
     EmbeddingError,
     EmptyIndex,
     InvalidInput,
@@ -34,7 +33,7 @@ STATUSES: tuple[tuple[type[BirdwalkError], int], ...] = (
     (UnknownIndex, 404),
     (EmptyIndex, 404),
     (InvalidInput, 400),
-    (DatabaseUnavailable, 503),
+    (DatabaseError, 503),
     (QuotaExceeded, 503),
     (TransientFailure, 503),
     (EmbeddingError, 502),

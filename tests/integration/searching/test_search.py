@@ -134,7 +134,7 @@ async def test_the_planner_takes_the_index_for_a_wide_filter_and_not_for_a_narro
         await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
         vector = synthetic.vectors[0]
         for filters in ({}, {"prefix": "00"}, {"minute": 3_000}):
-            wide = await plan(connection, space, vector, **filters)  # type: ignore[arg-type]  # as named
+            wide = await plan(connection, space, vector, **filters)
             assert "vectors_1_hnsw" in wide, filters
             # From a content to its names, one look each; never a scan of all names.
             assert "images_1_content_key" in wide, filters
@@ -142,7 +142,7 @@ async def test_the_planner_takes_the_index_for_a_wide_filter_and_not_for_a_narro
             # The scan's order is only almost right: all candidates are sorted.
             assert "Presorted Key" not in wide, filters
         for filters in ({"prefix": "01000"}, {"minute": ROWS - 4}):
-            narrow = await plan(connection, space, vector, **filters)  # type: ignore[arg-type]  # as named
+            narrow = await plan(connection, space, vector, **filters)
             assert "vectors_1_hnsw" not in narrow, filters
 
 

@@ -22,9 +22,7 @@ NAMES = ["plane.png", "a|b`c](d).png"]
 
 
 def answer(question: Question) -> Answer:
-    found = tuple(
-        Neighbour("bucket", name, rank / 10) for rank, name in enumerate(NAMES, start=1)
-    )
+    found = tuple(Neighbour("bucket", name, rank / 10) for rank, name in enumerate(NAMES, start=1))
     return Answer(question, SPACE, None, found, 1, ("Beware.",))
 
 
