@@ -6,8 +6,8 @@ import numpy as np
 
 from tasks.core.planning.create_table import create_table
 from tasks.core.runs.run import Run
-from tasks.core.spaces.rows import Row, load_rows
 from tasks.core.spaces.registry import Space
+from tasks.core.spaces.rows import Row, load_rows
 from tasks.core.types import Vector
 
 
