@@ -7,10 +7,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.terminal.run import run_flow_from_command_line
-from flows.terminal.show import show_sentence
-from tasks.core.spaces.drift import SpaceReport
-from tasks.core.text import count
+from flows.terminal.outcomes import dropped_sentence
+from tasks.core.maintenance.drop_space import DroppedSpace
 from tasks.maintenance import drop_space as drop_one_space
 from tasks.maintenance import list_spaces
 
@@ -24,8 +22,8 @@ async def drop_space(
     *,
     space: Annotated[int, Field(ge=1)],
     index: Annotated[str, Field(min_length=1, max_length=63)] = "image_embeddings",
-) -> State[SpaceReport]:
-    """Delete a space with its vectors; what the index shows is refused.
+) -> State[DroppedSpace]:
+    """Delete a space with its vectors; the one that the index shows is left alone.
 
     Args:
         space: Number of the space, as rollback lists it.
@@ -33,12 +31,11 @@ async def drop_space(
     """
     dropped = await drop_one_space(index, space)
     await list_spaces(index)
-    return Completed(message=_sentence(dropped), data=dropped)
-
-
-def _sentence(report: SpaceReport) -> str:
-    return f"Dropped {report.space.table}: {count(report.rows, 'row')}."
+    return Completed(message=dropped_sentence(dropped), data=dropped)
 
 
 if __name__ == "__main__":
-    run_flow_from_command_line(drop_space, lambda report: show_sentence(_sentence(report)))
+    from flows.terminal.run import run_flow_from_command_line
+    from flows.terminal.show import show_dropped
+
+    run_flow_from_command_line(drop_space, show_dropped)

@@ -7,17 +7,15 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.terminal.run import run_flow_from_command_line
-from flows.terminal.show import show_sentence
+from flows.terminal.outcomes import switched_sentence
 from tasks.core.spaces.drift import SpaceReport
-from tasks.core.text import count
 from tasks.maintenance import list_spaces, switch_space
 
 
 @flow(
     name="rollback",
     flow_run_name="roll back {index}",
-    description="Points an index's view at a space that served before.",
+    description="Shows a space of an index again that readers saw before.",
 )
 async def rollback(
     *,
@@ -33,22 +31,17 @@ async def rollback(
     Args:
         index: Name of the view that readers query.
         space: Number of the space to show; by default the one published before.
-        max_incomplete: Share of the last listing that may be missing or outdated in it.
+        max_incomplete: Share of the images that readers see now that may have no vector in it.
     """
     try:
         report = await switch_space(index, space, max_incomplete)
     finally:
         await list_spaces(index)
-    return Completed(message=_sentence(report), data=report)
-
-
-def _sentence(report: SpaceReport) -> str:
-    space = report.space
-    return (
-        f"{space.index} shows space {space.space_id} ({space.label},"
-        f" {count(report.rows, 'row')}). {report.changes}"
-    )
+    return Completed(message=switched_sentence(report), data=report)
 
 
 if __name__ == "__main__":
-    run_flow_from_command_line(rollback, lambda report: show_sentence(_sentence(report)))
+    from flows.terminal.run import run_flow_from_command_line
+    from flows.terminal.show import show_switched
+
+    run_flow_from_command_line(rollback, show_switched)

@@ -1,7 +1,6 @@
 """The gallery's answers as JSON: what the page's script reads."""
 
 import logging
-from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
@@ -13,7 +12,6 @@ from starlette.responses import Response
 from tasks.core.errors import (
     BirdwalkError,
     DatabaseError,
-    DatabaseUnavailable,
     EmbeddingError,
     EmptyIndex,
     InvalidInput,
@@ -24,16 +22,18 @@ from tasks.core.errors import (
     UnknownIndex,
 )
 from tasks.core.google.storage import object_link
-from tasks.core.searching.browse import IndexedImage, LastSync, SpaceSummary
+from tasks.core.searching.browse import LastSync
 from tasks.core.searching.find_similar import Answer
 from tasks.core.settings import Settings
+from tasks.core.spaces.registry import Space
+from tasks.core.types import Image, Neighbour
 
 STATUSES: tuple[tuple[type[BirdwalkError], int], ...] = (
     (UnknownImage, 404),
     (UnknownIndex, 404),
     (EmptyIndex, 404),
     (InvalidInput, 400),
-    (DatabaseUnavailable, 503),
+    (DatabaseError, 503),
     (QuotaExceeded, 503),
     (TransientFailure, 503),
     (EmbeddingError, 502),
@@ -71,7 +71,7 @@ async def tell_failure(_request: Request, _error: Exception) -> Response:
     return Json({"error": sentence, "kind": "Failure", "passing": False}, 500)
 
 
-def image_json(settings: Settings, index: str, image: IndexedImage) -> dict[str, Any]:
+def image_json(settings: Settings, index: str, image: Image | Neighbour) -> dict[str, Any]:
     """Return an image as the page shows it; another version of it has other thumbnails."""
     query = urlencode({"index": index, "uri": image.uri, "generation": image.generation})
     return {
@@ -84,40 +84,38 @@ def image_json(settings: Settings, index: str, image: IndexedImage) -> dict[str,
     }
 
 
-def answer_json(
-    settings: Settings, answer: Answer, images: Iterable[IndexedImage]
-) -> dict[str, Any]:
-    """Return a question's answer: the images of the index among what it found, nearest first."""
-    index, found = answer.space.index, {image.uri: image for image in images}
-    asked = found.get(answer.uri or "")
+def answer_json(settings: Settings, answer: Answer, asked: Image | None) -> dict[str, Any]:
+    """Return a question's answer, the nearest first; `asked` is the image of the index it is about.
+
+    The page lists the warnings of the question alone: it sees itself how many images there are.
+    """
+    index = answer.space.index
     return {
         "asked": None if asked is None else image_json(settings, index, asked),
         "images": [
             {
-                **image_json(settings, index, found[neighbour.uri]),
-                "rank": neighbour.rank,
+                **image_json(settings, index, neighbour),
+                "rank": rank,
                 "distance": neighbour.distance,
             }
-            for neighbour in answer.neighbours
-            if neighbour.uri in found
+            for rank, neighbour in enumerate(answer.neighbours, start=1)
         ],
         "calls": answer.calls,
         "warnings": list(answer.question.warnings),
     }
 
 
-def space_json(summary: SpaceSummary) -> dict[str, Any]:
-    """Return a space as the foot of the page shows it."""
-    space = summary.space
+def space_json(space: Space, images: int) -> dict[str, Any]:
+    """Return a space and how many images it has as the foot of the page shows it."""
     return {
         "id": space.space_id,
         "model": space.model,
         "dimension": space.dimension,
         "preprocessing": space.preprocessing,
         "status": space.status,
-        "images": summary.images,
-        "recall": summary.recall,
-        "published_at": summary.published_at,
+        "images": images,
+        "recall": space.recall,
+        "published_at": space.published_at,
     }
 
 

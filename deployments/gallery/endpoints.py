@@ -12,15 +12,20 @@ from deployments.gallery.thumbnails import SIDES
 from tasks.core.errors import InvalidInput, UnknownImage, UnreadablePicture
 from tasks.core.searching.browse import (
     browse,
-    find_generation,
-    find_images,
+    find_image,
     list_folders,
     list_syncs,
-    summarise_spaces,
 )
 from tasks.core.searching.find_similar import find_similar
 from tasks.core.searching.question import Question, parse_uri
-from tasks.core.spaces.registry import find_active_space, refuse_empty
+from tasks.core.searching.searcher import Searcher
+from tasks.core.spaces.registry import (
+    find_shown_space,
+    list_spaces,
+    require_images,
+    require_shown_space,
+)
+from tasks.core.types import Image
 
 PAGE_IMAGES = 100
 NEIGHBOURS = 48
@@ -43,8 +48,15 @@ async def tell_health(_request: Request) -> Response:
 
 async def list_indexes(request: Request) -> Response:
     """Return the indexes that can be looked at, the one to show first at the front."""
-    published = await _gallery(request).published()
-    return Json([{"name": each.name, "images": each.images} for each in published])
+    gallery, indexes = _gallery(request), []
+    names = await gallery.published()
+    searcher = await gallery.searcher()
+    async with searcher.database.connection() as connection:
+        for name in names:
+            if (space := await find_shown_space(connection, name)) is not None:
+                images = await gallery.count_images(connection, space)
+                indexes.append({"name": name, "images": images})
+    return Json(indexes)
 
 
 async def list_images(request: Request) -> Response:
@@ -54,14 +66,14 @@ async def list_images(request: Request) -> Response:
     count = _count(request, PAGE_IMAGES)
     searcher = await gallery.searcher()
     async with searcher.database.connection() as connection:
-        space = await find_active_space(connection, index)
+        space = await require_shown_space(connection, index)
         page = await browse(
             *(connection, space, prefix, count),
             after=query.get("after"),
             before=query.get("before"),
         )
         if not page.images and not prefix:
-            await refuse_empty(connection, space)
+            await require_images(connection, space)
     return Json(
         {
             "index": index,
@@ -89,18 +101,13 @@ async def find_nearest(request: Request) -> Response:
     searcher = await gallery.searcher()
     if question.uri is None:
         async with gallery.asking_the_model():
-            answer = await find_similar(searcher, index, question)
+            answer, asked = await find_similar(searcher, index, question), None
     else:
-        # Of an object outside of the index the model would be asked, whoever may see the object.
-        await _refuse_unindexed(gallery, index, question.uri)
+        # The model reads objects outside of the index too: a visitor may not ask it for those.
+        asked = await _require_indexed(searcher, index, question.uri)
         answer = await find_similar(searcher, index, question)
-    places = [(found.bucket, found.image_id) for found in answer.neighbours]
-    if answer.uri is not None:
-        places.append(parse_uri(answer.uri))
-    async with searcher.database.connection() as connection:
-        images = await find_images(connection, answer.space, places)
-    asked = {} if picture is None else {"picture": f"/thumbnail?size=large&picture={picture}"}
-    return Json({"index": index, **answer_json(gallery.settings, answer, images), **asked})
+    shown = {} if picture is None else {"picture": f"/thumbnail?size=large&picture={picture}"}
+    return Json({"index": index, **answer_json(gallery.settings, answer, asked), **shown})
 
 
 async def keep_picture(request: Request) -> Response:
@@ -144,7 +151,7 @@ async def list_subfolders(request: Request) -> Response:
     index = await gallery.choose_index(request.query_params.get("index", ""))
     searcher = await gallery.searcher()
     async with searcher.database.connection() as connection:
-        space = await find_active_space(connection, index)
+        space = await require_shown_space(connection, index)
         found = await list_folders(connection, space, prefix)
     shown, rest = found.prefixes[:FOLDERS], found.prefixes[FOLDERS:]
     return Json({"folders": shown, "more": len(rest), "exact": found.exact})
@@ -156,12 +163,15 @@ async def tell_status(request: Request) -> Response:
     index = await gallery.choose_index(request.query_params.get("index", ""))
     searcher = await gallery.searcher()
     async with searcher.database.connection() as connection:
-        spaces = await summarise_spaces(connection, index)
+        spaces = [
+            space_json(space, await gallery.count_images(connection, space))
+            for space in await list_spaces(connection, index)
+        ]
         syncs = await list_syncs(connection, index)
     return Json(
         {
             "index": index,
-            "spaces": [space_json(space) for space in spaces],
+            "spaces": spaces,
             "syncs": [sync_json(sync) for sync in syncs],
         }
     )
@@ -218,9 +228,11 @@ def _place(uri: str) -> tuple[str, str]:
     return parse_uri(uri)
 
 
-async def _refuse_unindexed(gallery: Gallery, index: str, uri: str) -> None:
-    searcher = await gallery.searcher()
+async def _require_indexed(searcher: Searcher, index: str, uri: str) -> Image:
+    bucket, name = _place(uri)
     async with searcher.database.connection() as connection:
-        space = await find_active_space(connection, index)
-        if await find_generation(connection, space, *_place(uri)) is None:
-            raise UnknownImage(f"{uri} is not in index {index!r}. It may have left the bucket.")
+        space = await require_shown_space(connection, index)
+        image = await find_image(connection, space, bucket, name)
+    if image is None:
+        raise UnknownImage(f"{uri} is not in index {index!r}. It may have left the bucket.")
+    return image

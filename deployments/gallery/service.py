@@ -4,19 +4,21 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
+from cachetools import LRUCache, TTLCache
+
 from deployments.gallery.thumbnails import Thumbnails
+from tasks.core.database.connections import Connection
 from tasks.core.errors import BirdwalkError, InvalidInput, QuotaExceeded, UnknownImage
 from tasks.core.models import EmbeddingModel, find_model
 from tasks.core.pictures.preparing import find_preparation
 from tasks.core.pictures.scaling import prepare_picture
-from tasks.core.searching.browse import PublishedIndex, list_published
-from tasks.core.searching.cache import BoundedCache, Lazy
-from tasks.core.searching.searcher import Searcher, open_searcher
+from tasks.core.searching.browse import list_published
+from tasks.core.searching.searcher import Lazy, Searcher, open_searcher
 from tasks.core.settings import Settings
-from tasks.core.spaces.registry import find_active_space
+from tasks.core.spaces.registry import Space, count_shown, require_shown_space
 
 REMEMBERED_QUESTIONS = 500
 DROPPED_BYTES = 64_000_000
@@ -33,6 +35,10 @@ PREPARED_AT_ONCE = 2
 MEGABYTE = 1_000_000
 AGAIN_SECONDS = 1.0
 """A database that is away is not asked again for each of a page's requests."""
+
+COUNTED_SPACES = 100
+COUNTED_SECONDS = 60.0
+"""A million images take half a second to count; after a publish they are counted anew."""
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +78,10 @@ class Gallery:
         self.thumbnails = Thumbnails(settings.gallery_cache_mb * MEGABYTE)
         self._stack = stack
         self._searcher = Lazy(self._open, AGAIN_SECONDS)
-        self._dropped: BoundedCache[str, DroppedPicture] = BoundedCache(DROPPED_BYTES)
+        self._dropped: LRUCache[str, DroppedPicture] = LRUCache(
+            DROPPED_BYTES, lambda picture: picture.weight
+        )
+        self._counts: TTLCache[tuple[object, ...], int] = TTLCache(COUNTED_SPACES, COUNTED_SECONDS)
         self._model = asyncio.Semaphore(MODEL_QUESTIONS_AT_ONCE)
         self._asking = 0
         self._preparing = asyncio.Semaphore(PREPARED_AT_ONCE)
@@ -92,8 +101,8 @@ class Gallery:
             open_searcher(self.settings, read_only=True, remembered=REMEMBERED_QUESTIONS)
         )
 
-    async def published(self) -> tuple[PublishedIndex, ...]:
-        """Return the indexes there are, the one that is shown first at the front.
+    async def published(self) -> tuple[str, ...]:
+        """Return the names of the indexes there are, the one to show first at the front.
 
         Raises:
             DatabaseError: Postgres did not answer, or may not be read.
@@ -101,12 +110,20 @@ class Gallery:
         searcher = await self.searcher()
         async with searcher.database.connection() as connection:
             found = await list_published(connection)
-        return tuple(sorted(found, key=lambda each: (each.name != self.index, each.name)))
+        return tuple(sorted(found, key=lambda name: (name != self.index, name)))
+
+    async def count_images(self, connection: Connection, space: Space) -> int:
+        """Return how many images readers see in a space, or would, as of a minute ago at most."""
+        key = (space.space_id, space.published_at)
+        if key not in self._counts:
+            self._counts[key] = await count_shown(connection, space)
+        return int(self._counts[key])
 
     async def choose_index(self, asked: str) -> str:
-        """Return the index that was asked for, or the one to show where none was.
+        """Return the index that was asked for, or the one to show to who names none.
 
-        That is the one the gallery was started with, or any other where that is not published.
+        That is the one the gallery was started with, or the first other one while that is not
+        published.
 
         Raises:
             InvalidInput: no index can have that name.
@@ -117,7 +134,7 @@ class Gallery:
         if asked:
             return asked
         published = await self.published()
-        return published[0].name if published else self.index
+        return published[0] if published else self.index
 
     async def keep_picture(self, index: str, data: bytes) -> str:
         """Make a dropped picture ready to be asked with; return the name it is kept under.
@@ -128,12 +145,13 @@ class Gallery:
         """
         searcher = await self.searcher()
         async with searcher.database.connection() as connection:
-            space = await find_active_space(connection, index)
+            space = await require_shown_space(connection, index)
         model = find_model(space.model, space.dimension)
         async with self._preparing:
             picture = await asyncio.to_thread(_prepare, data, model, space.preprocessing)
         name = hashlib.sha256(space.preprocessing.encode() + b"\0" + data).hexdigest()[:32]
-        self._dropped.put(name, picture, picture.weight)
+        with suppress(ValueError):  # heavier than all that may be kept
+            self._dropped[name] = picture
         return name
 
     def find_picture(self, name: str) -> DroppedPicture:

@@ -5,15 +5,18 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
+from cachetools import LRUCache
+
 from tasks.core.errors import BirdwalkError, UnknownImage
 from tasks.core.pictures.thumbnails import Thumbnail, make_thumbnail, read_thumbnail
-from tasks.core.searching.browse import find_generation
-from tasks.core.searching.cache import BoundedCache
+from tasks.core.searching.browse import find_image
 from tasks.core.searching.searcher import Searcher
-from tasks.core.spaces.registry import find_active_space
+from tasks.core.spaces.registry import require_shown_space
+from tasks.core.types import Image
 
 SIDES = {"small": 320, "large": 960}
 """Pixels of the shorter side, by what a page asks for."""
@@ -47,12 +50,17 @@ class _Entry:
         lasting = FAILED_SECONDS if self.thumbnail is None else CHECKED_SECONDS
         return time.monotonic() - self.checked_at < lasting
 
+    @property
+    def weight(self) -> int:
+        """Bytes."""
+        return OVERHEAD_BYTES + (len(self.thumbnail.data) if self.thumbnail else 0)
+
 
 class Thumbnails:
     """Makes thumbnails in threads of its own, and keeps as many as fit."""
 
     def __init__(self, most_bytes: int) -> None:
-        self._kept: BoundedCache[Key, _Entry] = BoundedCache(most_bytes)
+        self._kept: LRUCache[Key, _Entry] = LRUCache(most_bytes, lambda entry: entry.weight)
         self._making: dict[Key, asyncio.Task[_Entry]] = {}
         self._threads = ThreadPoolExecutor(AT_ONCE, "thumbnails")
 
@@ -99,29 +107,27 @@ class Thumbnails:
     async def _make(self, searcher: Searcher, key: Key, known: _Entry | None) -> _Entry:
         index, bucket, name, asked, size = key
         async with searcher.database.connection() as connection:
-            space = await find_active_space(connection, index)
-            generation = await find_generation(connection, space, bucket, name)
-        if generation is None:
+            space = await require_shown_space(connection, index)
+            image = await find_image(connection, space, bucket, name)
+        if image is None:
             raise UnknownImage(f"gs://{bucket}/{name} is not in index {index!r}.")
-        if generation != asked:
+        if image.generation != asked:
             # Kept under the version that it is of, whatever was asked for.
-            other = await self.find(searcher, index, (bucket, name), generation, size)
+            other = await self.find(searcher, index, (bucket, name), image.generation, size)
             return _Entry(other and replace(other, current=False), time.monotonic())
         shown = None if known is None else known.thumbnail
         if shown is None or not shown.current:
-            shown = await self._read(searcher, (bucket, name), generation, size)
+            shown = await self._read(searcher, image, size)
         entry = _Entry(shown, time.monotonic())
-        self._kept.put(key, entry, OVERHEAD_BYTES + (len(shown.data) if shown else 0))
+        with suppress(ValueError):  # heavier than all that may be kept
+            self._kept[key] = entry
         return entry
 
-    async def _read(
-        self, searcher: Searcher, place: tuple[str, str], generation: int, size: str
-    ) -> Thumbnail | None:
+    async def _read(self, searcher: Searcher, image: Image, size: str) -> Thumbnail | None:
+        place = (image.bucket, image.image_id, image.generation)
         try:
             client = await searcher.storage()
-            return await self._in_thread(
-                lambda: read_thumbnail(client, *place, generation, SIDES[size])
-            )
+            return await self._in_thread(lambda: read_thumbnail(client, *place, SIDES[size]))
         except BirdwalkError as error:
             # A page with a blank tile is worth more than no page.
             log.info("No thumbnail: %s", error)

@@ -42,11 +42,22 @@ class Image(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """One answer to "which images look like this one?"; distance is L2, 0 is identical."""
+    """One answer to "which images look like this one?".
+
+    Attributes:
+        distance: L2, where nobody asked for another measure; 0 is identical.
+        generation: the object's version; 0 where nobody needs it.
+    """
 
     bucket: str
     image_id: str
     distance: float
+    generation: int = 0
+
+    @property
+    def uri(self) -> str:
+        """The gs:// address."""
+        return f"gs://{self.bucket}/{self.image_id}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,8 @@ async def make_shown_runs(
     def sync(**changes: object) -> dict[str, Any]:
         return {"flow": "embed_images", "parameters": {**asked, **changes}}
 
+    # Of what another index has in the same space no call is asked.
+    untried = {"index": "another", "dimension": 512}
     steps: dict[str, dict[str, Any]] = {
         "sync": sync(),
         "similar-images": {"flow": "find_similar", "parameters": {"text": SENTENCE, "count": 4}},
@@ -52,14 +54,14 @@ async def make_shown_runs(
         "another space": sync(dimension=256, crop="subject") | {"model": {"instant": True}},
         "index-health": {"flow": "check_index"},
         "spaces": {"flow": "rollback"},
-        "planned": sync(index="another", plan_only=True),
+        "planned": sync(**untried, plan_only=True),
         "dropped": {"flow": "drop_space", "parameters": {"space": 2}},
         "BucketNotFound": sync(bucket="no-such-bucket", index="another"),
-        "GuardStopped": sync(index="another", max_price=0.001),
+        "GuardStopped": sync(**untried, max_price=0.001),
         "TooManyRefusals": sync(max_refusals=0.01),
-        "SystemicFailure": sync(index="another") | {"model": {"denied": True}},
+        "SystemicFailure": sync(**untried) | {"model": {"denied": True}},
         # Its little time holds for all that follow; they ask the model nothing.
-        "pending": sync(index="left", prefix="birds/", query="birds/bird.png", max_leftovers=1)
+        "leftovers": sync(**untried, prefix="birds/", query="birds/bird.png", max_leftovers=1)
         | {"model": UNANSWERED, "environment": {"BIRDWALK_IMAGE_TIME_BUDGET_SECONDS": "0.3"}},
         # The last: all that follow would have no database.
         "DatabaseUnavailable": sync() | {"environment": {"BIRDWALK_DATABASE_URL": NOWHERE}},
@@ -67,7 +69,7 @@ async def make_shown_runs(
     found = await record(client, recording, list(steps.values()))
     runs = dict(zip(steps, found, strict=True))
     of_sync = ("plan", "progress", "refusals", "run-summary", "gate")
-    others = ("similar-images", "duplicates", "index-health", "spaces", "pending")
+    others = ("similar-images", "duplicates", "index-health", "spaces", "leftovers")
     return ShownRuns(
         by_step=runs,
         by_key={**dict.fromkeys(of_sync, runs["sync"]), **{key: runs[key] for key in others}},

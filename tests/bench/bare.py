@@ -22,13 +22,14 @@ from google.cloud.aiplatform_v1.services.prediction_service.transports import (
 from google.protobuf.struct_pb2 import Value
 from pgvector.asyncpg import register_vector
 
-from tasks.core.database.statements import Identifier
-from tasks.core.google.storage import LISTED_FIELDS, PAGE_SIZE
+from tasks.core.database.statements import Identifier, statements_of
+from tasks.core.google.storage import FIELDS, PAGE_SIZE
 from tasks.core.google.vertex import parse_vector
 from tasks.core.settings import Settings
-from tasks.core.spaces.rows import COLUMNS
+from tasks.core.spaces.rows import COLUMNS, Row
 from tasks.core.types import Vector
-from tests.bench.tables import create_space_table
+
+registry_sql = statements_of("tasks.core.spaces.registry")
 
 IN_FLIGHT = 64
 DIMENSION = 128
@@ -40,7 +41,7 @@ def list_blobs(settings: Settings, bucket: str, prefix: str, limit: int) -> list
         credentials=AnonymousCredentials(),
         client_options={"api_endpoint": settings.storage_endpoint},
     )
-    listed = client.list_blobs(bucket, prefix=prefix, fields=LISTED_FIELDS, page_size=PAGE_SIZE)
+    listed = client.list_blobs(bucket, prefix=prefix, fields=FIELDS, page_size=PAGE_SIZE)
     return list(islice(listed, limit))
 
 
@@ -72,11 +73,17 @@ async def embed(settings: Settings, uris: list[str]) -> list[Vector]:
     return [vectors[number] for number in range(len(uris))]
 
 
-async def load(settings: Settings, table: str, rows: list[tuple[Any, ...]]) -> None:
+async def load(settings: Settings, table: str, rows: list[Row]) -> None:
     connection = await asyncpg.connect(settings.database_url.get_secret_value())
     await register_vector(connection)
-    place = Identifier(table, "birdwalk")
-    await create_space_table(connection, place, DIMENSION)
+    await connection.execute(
+        registry_sql(
+            "create_vectors_table",
+            vectors=Identifier(table, "birdwalk"),
+            dimension=DIMENSION,
+            unit_length=Identifier(f"{table}_unit_length"),
+        )
+    )
     await connection.copy_records_to_table(
         table, schema_name="birdwalk", records=rows, columns=COLUMNS
     )
@@ -87,11 +94,7 @@ async def main(bucket: str, prefix: str, limit: int, table: str) -> None:
     settings = Settings()
     blobs = list_blobs(settings, bucket, prefix, limit)
     vectors = await embed(settings, [f"gs://{bucket}/{blob.name}" for blob in blobs])
-    rows = [
-        (bucket, blob.name, vector, blob.generation, blob.md5_hash)
-        for blob, vector in zip(blobs, vectors, strict=True)
-    ]
-    await load(settings, table, rows)
+    await load(settings, table, list(zip((blob.md5_hash for blob in blobs), vectors, strict=True)))
 
 
 if __name__ == "__main__":

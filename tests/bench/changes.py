@@ -21,13 +21,18 @@ CHANGED = 100
 VECTORS = """
 INSERT INTO {vectors} (content_key, embedding)
 SELECT 'content ' || number, l2_normalize(
-    (SELECT array_agg(sin(number * dimension) + random()) FROM generate_series(1, {dimension}) AS dimension)::vector
+    (
+        SELECT array_agg(sin(number * dimension) + random())
+        FROM generate_series(1, {dimension}) AS dimension
+    )::vector
 )
 FROM generate_series({first}, {last}) AS number
 """
 
 LISTING = """
-INSERT INTO birdwalk.listings (run_id, image_id, generation, content_key, size, content_type, updated)
+INSERT INTO birdwalk.listings (
+    run_id, image_id, generation, content_key, size, content_type, updated
+)
 SELECT
     $1,
     'folder ' || number % 1000 || '/' || number || '.png',

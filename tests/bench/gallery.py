@@ -27,13 +27,15 @@ from pgvector.asyncpg import register_vector
 
 from deployments.local.vertex.options import ModelServerOptions
 from tasks.core.concurrency import for_each
-from tasks.core.database.statements import Identifier, statements_of
+from tasks.core.database.statements import statements_of
 from tasks.core.searching.browse import BEHIND_ALL_NAMES
+from tasks.core.spaces.registry import Space, require_shown_space
 from tests.bench.figures import Bar, Figure
 from tests.bench.session import DIMENSION, NO_QUOTA, ROOT, MeasurementFailed, Session
 
 browse_sql = statements_of("tasks.core.searching.browse")
 nearest_sql = statements_of("tasks.core.spaces.nearest")
+similar_sql = statements_of("tasks.core.searching.find_similar")
 
 TITLE = "Gallery: 10,000 pictures of 512 pixels, 128 dimensions, 10 requests at once, p95 of 200"
 BUCKET = "gallery"
@@ -47,8 +49,7 @@ PAGES = 20
 BAR = Bar("figure", "at most", 150.0)
 MILLISECONDS = 1000.0
 NEIGHBOURS = 48
-SPACE = "SELECT space_id FROM birdwalk.spaces WHERE index_name = $1 AND status = 'active'"
-NAMES = "SELECT image_id FROM birdwalk.space_{} ORDER BY random() LIMIT $1"
+NAMES = "SELECT image_id FROM {images} ORDER BY random() LIMIT $1"
 
 Work = Callable[[Any], Awaitable[object]]
 
@@ -69,11 +70,11 @@ async def measure(session: Session) -> list[Figure]:
 class Bare:
     """The same rows by bare SQL."""
 
-    def __init__(self, pool: asyncpg.Pool, table: Identifier, names: Sequence[str]) -> None:
+    def __init__(self, pool: asyncpg.Pool, space: Space, names: Sequence[str]) -> None:
         self._pool = pool
-        self._page = browse_sql("select_page_after", table=table)
-        self._vector = nearest_sql("select_vector", table=table)
-        self._nearest = nearest_sql("nearest", table=table)
+        self._page = browse_sql("select_page_after", **space.tables)
+        self._vector = nearest_sql("select_vectors", **space.tables)
+        self._nearest = similar_sql("search", **space.tables)
         self.names = names
 
     async def page(self, _: object) -> None:
@@ -83,8 +84,9 @@ class Bare:
     async def nearest(self, name: str) -> None:
         """Read an image's vector, and what is nearest to it."""
         async with self._pool.acquire() as connection:
-            vector = await connection.fetchval(self._vector, BUCKET, name)
-            await connection.fetch(self._nearest, vector, NEIGHBOURS + 1)
+            (found,) = await connection.fetch(self._vector, BUCKET, name)
+            count = NEIGHBOURS + 1
+            await connection.fetch(self._nearest, found["embedding"], count, "", count, None)
 
 
 class Gallery:
@@ -208,9 +210,9 @@ async def _bare(session: Session, index: str) -> AsyncIterator[Bare]:
     async with asyncpg.create_pool(
         session.addresses.database_url, min_size=AT_ONCE, max_size=AT_ONCE, init=register_vector
     ) as pool:
-        space = int(await pool.fetchval(SPACE, index))
-        names = [row[0] for row in await pool.fetch(NAMES.format(space), REQUESTS)]
-        yield Bare(pool, Identifier(f"space_{space}", "birdwalk"), names)
+        space = await require_shown_space(pool, index)
+        names = [row[0] for row in await pool.fetch(NAMES.format(**space.tables), REQUESTS)]
+        yield Bare(pool, space, names)
 
 
 @asynccontextmanager

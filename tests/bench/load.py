@@ -1,7 +1,6 @@
 """How fast vectors become rows, against the server reading the same rows from its own disk."""
 
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,24 +9,21 @@ import numpy as np
 from pgvector.asyncpg import register_vector
 
 from tasks.core.database.connections import Connection
-from tasks.core.database.statements import Identifier, Literal, statements_of
+from tasks.core.database.statements import Literal
 from tasks.core.planning.plan_sync import LARGEST_BATCH
-from tasks.core.spaces.rows import COLUMNS, Row, load_rows
-from tasks.core.spaces.registry import Space
+from tasks.core.spaces.registry import Space, SpaceKind, create_tables
+from tasks.core.spaces.rows import COLUMNS, Row, load_vectors
 from tests.bench.figures import Bar, Figure
-from tests.bench.session import BUCKET, MeasurementFailed, Session
-from tests.bench.tables import create_space_table
+from tests.bench.session import MeasurementFailed, Session
 
-registry_sql = statements_of("tasks.core.spaces.registry")
-
-TITLE = "Load: new rows into a table with its key and generated column"
+TITLE = "Load: new rows into a table with its key"
 SHAPES = ((100_000, 128), (20_000, 1408))
 REPETITIONS = 3
 STATEMENTS = 1_000
 """Rows of the one-INSERT-a-row yardstick: enough for a rate, and over in seconds."""
 
 NAMES = ", ".join(COLUMNS)
-INSERT_ONE = "INSERT INTO {table} (bucket, image_id, generation, embedding) VALUES ($1, $2, $3, "
+INSERT_ONE = "INSERT INTO {table} (content_key, embedding) VALUES ($1, "
 
 
 async def measure(session: Session) -> list[Figure]:
@@ -36,33 +32,37 @@ async def measure(session: Session) -> list[Figure]:
     async with session.connection() as connection:
         await register_vector(connection)
         for rows, dimension in SHAPES:
-            figures += await _measure_shape(connection, _make_rows(rows, dimension), dimension)
+            figures += await _measure_shape(session, connection, rows, dimension)
     return figures
 
 
-async def _measure_shape(connection: Connection, rows: list[Row], dimension: int) -> list[Figure]:
+async def _measure_shape(
+    session: Session, connection: Connection, count: int, dimension: int
+) -> list[Figure]:
+    rows = _make_rows(count, dimension)
+
     async def ours(space: Space) -> None:
         # In batches of one transaction each, as a run does.
         for start in range(0, len(rows), LARGEST_BATCH):
             async with connection.transaction():
-                await load_rows(connection, space, rows[start : start + LARGEST_BATCH], [])
+                await load_vectors(connection, space, rows[start : start + LARGEST_BATCH])
 
     async def one_by_one(space: Space) -> None:
-        insert = INSERT_ONE.format(table=Identifier(space.table, "birdwalk"))
-        for bucket, image_id, vector, generation, _ in rows[:STATEMENTS]:
+        insert = INSERT_ONE.format(table=space.vectors)
+        for content_key, vector in rows[:STATEMENTS]:
             # The seed's form: the vector as text in the statement, each row a transaction.
             text = "'" + str(vector.tolist()).replace(" ", "") + "')"
-            await connection.execute(insert + text, bucket, image_id, generation)
+            await connection.execute(insert + text, content_key)
 
     fastest = slowest = server = 0.0
     for _ in range(REPETITIONS):
-        async with _empty_table(connection, dimension) as space:
+        async with _empty_space(session, connection, dimension) as space:
             seconds = await _time(connection, ours, space)
-            fastest = max(fastest, len(rows) / seconds)
-            server = max(server, await _time_server(connection, space, len(rows)))
-        async with _empty_table(connection, dimension) as space:
+            fastest = max(fastest, count / seconds)
+            server = max(server, await _time_server(session, connection, space, count))
+        async with _empty_space(session, connection, dimension) as space:
             slowest = max(slowest, STATEMENTS / await _time(connection, one_by_one, space))
-    name = f"{len(rows):,} x {dimension}"
+    name = f"{count:,} x {dimension}"
     return [
         Figure(
             name,
@@ -86,52 +86,40 @@ async def _time(
     return time.perf_counter() - start
 
 
-async def _time_server(connection: Connection, filled: Space, rows: int) -> float:
+async def _time_server(session: Session, connection: Connection, filled: Space, rows: int) -> float:
     """Return the rows a second of a server-side binary COPY of a table's rows into its like."""
     directory = await connection.fetchval("SHOW data_directory")
-    file = Path(directory) / f"bench-{uuid.uuid4().hex}.copy"
-    source = Identifier(filled.table, "birdwalk")
+    file = Path(directory) / f"bench-{filled.vectors.name}.copy"
     place = Literal(str(file))
-    await connection.execute(f"COPY {source} ({NAMES}) TO {place} (FORMAT binary)")
+    await connection.execute(f"COPY {filled.vectors} ({NAMES}) TO {place} (FORMAT binary)")
 
     async def copy(space: Space) -> None:
-        target = Identifier(space.table, "birdwalk")
-        status = await connection.execute(f"COPY {target} ({NAMES}) FROM {place} (FORMAT binary)")
+        status = await connection.execute(
+            f"COPY {space.vectors} ({NAMES}) FROM {place} (FORMAT binary)"
+        )
         if status != f"COPY {rows}":
             raise MeasurementFailed(f"The server answered {status!r}; COPY {rows} was expected.")
 
     try:
-        async with _empty_table(connection, filled.dimension) as space:
+        async with _empty_space(session, connection, filled.dimension) as space:
             return rows / await _time(connection, copy, space)
     finally:
         file.unlink()
 
 
 @asynccontextmanager
-async def _empty_table(connection: Connection, dimension: int) -> AsyncIterator[Space]:
-    """Yield a space with an empty table of the form that birdwalk gives them."""
-    space = Space(
-        space_id=0,
-        index="bench",
-        model="multimodalembedding@001",
-        dimension=dimension,
-        preprocessing="none",
-        table=f"bench_{uuid.uuid4().hex[:12]}",
-        status="loading",
-    )
-    table = Identifier(space.table, "birdwalk")
-    await create_space_table(connection, table, dimension)
-    try:
-        yield space
-    finally:
-        await connection.execute(registry_sql("drop_space_table", table=table))
+async def _empty_space(
+    session: Session, connection: Connection, dimension: int
+) -> AsyncIterator[Space]:
+    async with session.fresh_index() as index:
+        kind = SpaceKind(index, "multimodalembedding@001", dimension, "none")
+        yield await create_tables(connection, kind)
 
 
 def _make_rows(count: int, dimension: int) -> list[Row]:
     random = np.random.default_rng(dimension)
     vectors = random.standard_normal((count, dimension), dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return [
-        (BUCKET, f"photos/2026/{number:08d}.jpg", vector, 1_700_000_000_000_000, "md5:" + "x" * 24)
-        for number, vector in enumerate(vectors)
-    ]
+    # As long as what a listing gives: md5, crc32c and size.
+    keys = (f"md5:{number:024d},crc32c:{number:08d},{4096}" for number in range(count))
+    return list(zip(keys, vectors, strict=True))

@@ -3,18 +3,16 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from pgvector.asyncpg import register_vector
-
 from deployments.local.vertex.options import ModelServerOptions
-from deployments.local.vertex.statistics import read_statistics
 from tasks.core.planning.create_table import create_table
 from tasks.core.planning.list_images import list_images
 from tasks.core.runs.lifecycle import open_run
 from tasks.core.runs.options import SyncOptions
-from tasks.core.spaces.rows import COLUMNS
+from tasks.core.spaces.rows import load_vectors
 from tests.bench.figures import Bar, Figure
 from tests.bench.listing_stub import served_listing
 from tests.bench.session import BUCKET, DIMENSION, MeasurementFailed, Session, Spent
+from tests.support.servers.statistics import read_statistics
 from tests.support.vectors import clustered
 
 TITLE = "No change: a run over an index that equals its bucket, 128 dimensions"
@@ -24,12 +22,7 @@ MILLISECONDS = 1000.0
 BEST_PEER = 0.54
 """CocoIndex, on a machine like this one: milliseconds an object."""
 
-LISTED = """
-SELECT image_id, generation, content_hash
-FROM birdwalk.objects JOIN birdwalk.runs USING (run_id)
-WHERE index_name = $1
-"""
-SPACE = "SELECT space_id FROM birdwalk.spaces WHERE index_name = $1"
+LISTED = "SELECT content_key FROM birdwalk.listings WHERE run_id = $1"
 
 
 async def measure(session: Session) -> list[Figure]:
@@ -81,38 +74,26 @@ async def _filled(session: Session, objects: int) -> AsyncIterator[Callable[[], 
     with served_listing(objects) as endpoint:
         environment = {"BIRDWALK_STORAGE_ENDPOINT": endpoint}
         async with session.fresh_index() as index:
-            await _list(session, index, endpoint)
-            await _fill(session, index)
+            await _fill(session, index, endpoint)
 
             async def run() -> Spent:
                 return await session.run_flow(index, environment=environment)
 
-            await run()  # builds the approximate index
+            await run()  # builds the approximate index, and publishes
             yield run
 
 
-async def _list(session: Session, index: str, endpoint: str) -> None:
-    """List the bucket, and make the index's space."""
+async def _fill(session: Session, index: str, endpoint: str) -> None:
+    """List the bucket, and put a vector for each content into the index's space."""
     options = SyncOptions(bucket=BUCKET, index=index, dimension=DIMENSION)
     settings = session.settings.model_copy(update={"storage_endpoint": endpoint})
     async with open_run(options, settings, "bench") as run:
         await list_images(run)
-        await create_table(run)
-
-
-async def _fill(session: Session, index: str) -> None:
-    """Put a vector for each listed object into the index's space."""
-    async with session.connection() as connection:
-        await register_vector(connection)
-        listed = await connection.fetch(LISTED, index)
-        space = await connection.fetchval(SPACE, index)
-        vectors = clustered(len(listed), DIMENSION)
-        await connection.copy_records_to_table(
-            f"space_{space}",
-            schema_name="birdwalk",
-            columns=COLUMNS,
-            records=[
-                (BUCKET, row["image_id"], vector, row["generation"], row["content_hash"])
-                for row, vector in zip(listed, vectors, strict=True)
-            ],
-        )
+        space = await create_table(run)
+        async with run.database.transaction() as connection:
+            listed = await connection.fetch(LISTED, run.run_id)
+            vectors = clustered(len(listed), DIMENSION)
+            rows = [
+                (row["content_key"], vector) for row, vector in zip(listed, vectors, strict=True)
+            ]
+            await load_vectors(connection, space, rows)

@@ -8,6 +8,7 @@ from tests.bench.figures import Bar, Figure
 from tests.bench.session import BUCKET, TINY, TINY_PICTURES, MeasurementFailed, Session, Spent
 
 registry_sql = statements_of("tasks.core.spaces.registry")
+drop_sql = statements_of("tasks.core.maintenance.drop_space")
 
 TITLE = "Overhead: 5,000 pictures, instant model, 128 dimensions"
 SIZES = (TINY_PICTURES // 2, TINY_PICTURES)
@@ -102,12 +103,12 @@ async def _run_bare(session: Session, size: int) -> Spent:
     spent = await session.run("tests.bench.bare", BUCKET, TINY, str(size), table.name)
     await _check_rows(session, table, size)
     async with session.connection() as connection:
-        await connection.execute(registry_sql("drop_space_table", table=table))
+        await connection.execute(drop_sql("drop_table", table=table))
     return spent
 
 
 async def _check_rows(session: Session, table: Identifier, expected: int) -> None:
     async with session.connection() as connection:
-        rows = await connection.fetchval(registry_sql("count_rows", table=table))
+        rows = await connection.fetchval(registry_sql("count_rows", vectors=table))
     if rows != expected:
         raise MeasurementFailed(f"{table} holds {rows} rows; {expected} were expected.")

@@ -11,24 +11,27 @@ from dataclasses import dataclass
 
 from deployments.local.demo import REQUESTS_PER_MINUTE
 from deployments.local.vertex.options import ModelServerOptions
-from tasks.core.database.connections import Connection, Database, open_database
-from tasks.core.database.statements import Identifier, statements_of
+from tasks.core.database.connections import Database, open_database
 from tasks.core.pictures.preparing import Crop
-from tasks.core.spaces.nearest import nearest, nearest_exact
-from tasks.core.spaces.registry import find_active_space, space_table
-from tasks.core.spaces.registry import Space
+from tasks.core.spaces.hnsw import create_hnsw
+from tasks.core.spaces.nearest import NearContent, nearest, nearest_exact
+from tasks.core.spaces.registry import require_shown_space
 from tasks.core.types import Neighbour
 from tests.bench.figures import Bar, Figure
 from tests.bench.session import BUCKET, DIMENSION, SAMPLES, Session
 from tests.support.buckets import LocalBucket, storage_client
 from tests.support.scenes import draw_scenes
 
-hnsw_sql = statements_of("tasks.core.spaces.hnsw")
-
 TITLE = "Quality: nearest images of the same kind, local model, 128 dimensions"
 NEAREST = 5
+BUILD_MEMORY_MB = 64
 SCENES = "scenes"
 """The bucket of the scenes."""
+
+IMAGES = """
+SELECT images.bucket, images.image_id, content_key, vectors.embedding
+FROM {images} AS images JOIN {vectors} AS vectors USING (content_key)
+"""
 
 HARMLESS = Bar("difference", "at least", -0.02)
 BETTER = Bar("difference", "at least", 0.1)
@@ -122,32 +125,34 @@ async def look_around(session: Session, bucket: str, prefix: str, crop: Crop) ->
 
 async def _read_neighbourhoods(database: Database, index: str) -> Neighbourhoods:
     async with database.connection() as connection:
-        space = await find_active_space(connection, index)
-        table = space_table(space)
-        rows = await connection.fetch(f"SELECT image_id, embedding FROM {table}")  # noqa: S608 - a name of ours
-        vectors = {row["image_id"]: row["embedding"].to_numpy() for row in rows}
+        space = await require_shown_space(connection, index)
+        rows = await connection.fetch(IMAGES.format(**space.tables))
+        # No two of these pictures have the same bytes.
+        images = {row["content_key"]: (row["bucket"], row["image_id"]) for row in rows}
+        vectors = {row["content_key"]: row["embedding"].to_numpy() for row in rows}
+
+        def others(key: str, found: list[NearContent]) -> list[Neighbour]:
+            return [
+                Neighbour(*images[one.content_key], one.distance)
+                for one in found
+                if one.content_key != key
+            ]
+
         exact = {
-            name: _without(name, await nearest_exact(connection, space, vector, len(rows)))
-            for name, vector in vectors.items()
+            images[key][1]: others(key, await nearest_exact(connection, space, vector, len(rows)))
+            for key, vector in vectors.items()
         }
-        await _force_an_index(connection, space)
+        # The index that a larger table would have, and the planner is left no other way.
+        await create_hnsw(connection, space, BUILD_MEMORY_MB)
+        await connection.execute("SET enable_seqscan = off")
         through = {
-            name: _without(name, await nearest(connection, space, vector, NEAREST + 1))[:NEAREST]
-            for name, vector in vectors.items()
+            images[key][1]: others(key, await nearest(connection, space, vector, NEAREST + 1))[
+                :NEAREST
+            ]
+            for key, vector in vectors.items()
         }
         await connection.execute("RESET enable_seqscan")
     return Neighbourhoods(exact, through)
-
-
-async def _force_an_index(connection: Connection, space: Space) -> None:
-    """Build the index that a larger table would have, and leave the planner no other way."""
-    table, name = space_table(space), Identifier(f"{space.table}_hnsw")
-    await connection.execute(hnsw_sql("create_hnsw", name=name, table=table))
-    await connection.execute("SET enable_seqscan = off")
-
-
-def _without(name: str, neighbours: list[Neighbour]) -> list[Neighbour]:
-    return [neighbour for neighbour in neighbours if neighbour.image_id != name]
 
 
 def _compare(what: str, whole: Neighbourhoods, cropped: Neighbourhoods, bar: Bar) -> list[Figure]:

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from tasks.core.loading.build_index import build_index
 from tasks.core.publishing.publish import publish
-from tasks.core.publishing.verify import refuse_failed, verify
+from tasks.core.publishing.verify import check_verdict, verify
 from tasks.core.runs.lifecycle import open_run
 from tasks.core.searching.find_similar import find_similar
 from tasks.core.searching.question import Question
 from tasks.core.searching.searcher import Searcher, open_searcher
 from tasks.core.spaces.nearest import nearest_exact
-from tasks.core.spaces.registry import find_active_space
+from tasks.core.spaces.registry import require_shown_space
 from tests.bench.figures import Bar, Figure
 from tests.bench.session import MeasurementFailed, Session
 from tests.support.sync import options
@@ -84,7 +84,7 @@ async def _filled(session: Session, rows: int, dimension: int) -> AsyncIterator[
         async with open_run(asked, session.settings, "bench") as run:
             await fill_space(run, iter(vectors))
             await build_index(run)
-            refuse_failed(await verify(run))
+            check_verdict(await verify(run))
             await publish(run)
         async with open_searcher(session.settings) as searcher:
             yield Filled(searcher, index, vectors)
@@ -93,7 +93,7 @@ async def _filled(session: Session, rows: int, dimension: int) -> AsyncIterator[
 async def _ask_exactly(filled: Filled) -> tuple[float, ...]:
     spent = []
     async with filled.searcher.database.connection() as connection:
-        space = await find_active_space(connection, filled.index)
+        space = await require_shown_space(connection, filled.index)
         for number in filled.numbers[:EXACT_QUESTIONS]:
             start = time.perf_counter()
             await nearest_exact(connection, space, filled.vectors[number], NEIGHBOURS + 1)

@@ -19,10 +19,11 @@ from deployments.local.addresses import PROJECT, Addresses, StackOptions
 from deployments.local.stack import running
 from deployments.local.storage.samples import ensure_samples, list_samples
 from deployments.local.vertex.options import ModelServerOptions
-from deployments.local.vertex.statistics import configure, reset_statistics
 from tasks.core.database.connections import Connection, Database
 from tasks.core.maintenance.drop_space import drop_index
 from tasks.core.settings import Settings
+from tests.support.servers.statistics import configure, reset_statistics
+from tests.support.servers.vertex import SERVER
 
 BUCKET = "birdwalk"
 TINY = "tiny/"
@@ -108,6 +109,7 @@ class Session:
         *arguments: str,
         requests_per_minute: int = NO_QUOTA,
         environment: Mapping[str, str] | None = None,
+        tree: Path = ROOT,
     ) -> Spent:
         """Run the flow embed_images on the bucket, as a user would from a terminal.
 
@@ -116,6 +118,7 @@ class Session:
             arguments: further options of its command line.
             requests_per_minute: its parameter.
             environment: variables set on top of the stack's.
+            tree: the work tree whose flow it is.
 
         Raises:
             MeasurementFailed: it failed; with its output.
@@ -126,21 +129,36 @@ class Session:
             *("--requests-per-minute", str(requests_per_minute)),
             *arguments,
             environment=environment,
+            tree=tree,
         )
 
     async def run(
-        self, module: str, *arguments: str, environment: Mapping[str, str] | None = None
+        self,
+        module: str,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        tree: Path = ROOT,
     ) -> Spent:
         """Run a module of the repository in a process of its own, and return what it took.
 
         Raises:
             MeasurementFailed: it failed; with its output.
         """
+        return await self.run_python("-m", module, *arguments, environment=environment, tree=tree)
+
+    async def run_python(
+        self, *arguments: str, environment: Mapping[str, str] | None = None, tree: Path = ROOT
+    ) -> Spent:
+        """Run Python in a work tree, and return what it took.
+
+        Raises:
+            MeasurementFailed: it failed; with its output.
+        """
         report = self.scratch / f"{uuid.uuid4().hex}.json"
-        command = (sys.executable, "-m", module, *arguments)
+        command = (sys.executable, *arguments)
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", str(METER), str(report), *command),
-            cwd=ROOT,
+            cwd=tree,
             env={**os.environ, **self.addresses.environment(), **(environment or {})},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -162,6 +180,7 @@ async def opened() -> AsyncIterator[Session]:
         samples = await asyncio.to_thread(_make_pictures, scratch / "drawn", pictures)
         options = StackOptions(
             state_directory=scratch / "stack",
+            model_server=SERVER,
             pictures=pictures,
             bucket=BUCKET,
             model=ModelServerOptions(instant=True),

@@ -7,9 +7,10 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
-from deployments.local.processes.leftovers import marked
+from deployments.local.processes.identity import marked
 from deployments.local.processes.program import start
 from deployments.local.stack import Stack
 from deployments.local.storage import server as storage
@@ -18,10 +19,13 @@ from tasks.core.embedding import embed_image
 from tasks.core.runs import space_lock
 from tasks.core.runs.lifecycle import open_run
 from tasks.core.runs.run import Run
+from tasks.core.searching.searcher import Searcher, open_searcher
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket, storage_client
+from tests.support.databases import fresh_database, settings_for
+from tests.support.gallery import running_gallery
 from tests.support.model_server import ModelServer
-from tests.support.sync import options
+from tests.support.sync import options, sync
 
 
 @pytest.fixture
@@ -146,6 +150,25 @@ async def _serve(
     )
     yield f"http://127.0.0.1:{port}"
     await process.stop()
+
+
+@pytest.fixture(scope="session")
+async def samples(
+    stack: Stack, database_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Searcher]:
+    """A searcher on an index of all samples."""
+    async with fresh_database(database_server) as url:
+        settings = settings_for(stack, url, tmp_path_factory.mktemp("data"))
+        await sync(settings, "birdwalk")
+        async with open_searcher(settings) as searcher:
+            yield searcher
+
+
+@pytest.fixture
+async def gallery(samples: Searcher) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a gallery over the samples."""
+    async with running_gallery(samples.settings) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

@@ -82,3 +82,16 @@ class LocalBucket:
     def generation(self, name: str) -> int:
         """Return an object's present generation."""
         return int(self.client.bucket(self.name).get_blob(name).generation)
+
+    def read_all(self) -> dict[str, bytes]:
+        """Return the bytes of all objects, by name."""
+        blobs = list(self.client.list_blobs(self.name))
+        with ThreadPoolExecutor(4) as threads:
+            data = threads.map(lambda blob: bytes(blob.download_as_bytes()), blobs)
+            return dict(zip([str(blob.name) for blob in blobs], data, strict=True))
+
+    def rename(self, name: str, new: str) -> None:
+        """Give an object another name, as Cloud Storage does: by a copy."""
+        source = self.client.bucket(self.name)
+        source.copy_blob(source.blob(name), source, new)
+        self.delete(name)

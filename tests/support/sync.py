@@ -1,6 +1,10 @@
 """The steps of a sync, called as the flow does but without Prefect."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+
+import pytest
 
 from tasks.core.concurrency import for_each
 from tasks.core.embedding import embed_batch, outcomes
@@ -8,6 +12,7 @@ from tasks.core.embedding.work_list import claim_batches
 from tasks.core.loading import build_index, insert_batch, write_csv
 from tasks.core.planning import create_table, list_images, plan_sync
 from tasks.core.publishing import publish, verify
+from tasks.core.runs import accounting, lifecycle
 from tasks.core.runs.lifecycle import open_run
 from tasks.core.runs.options import SyncOptions
 from tasks.core.runs.run import Run
@@ -108,3 +113,32 @@ async def carry_out(run: Run, made: SyncPlan) -> Synced:
         verdict=verdict,
         published=published,
     )
+
+
+class Killed(BaseException):
+    """The process of a run is no more."""
+
+
+@asynccontextmanager
+async def dying_run(settings: Settings, bucket: str, **changes: object) -> AsyncIterator[Run]:
+    """Yield an open run that ends with the block as a killed one: its locks go, nothing is said."""
+
+    async def say_nothing(*_arguments: object) -> None:
+        pass
+
+    with pytest.MonkeyPatch.context() as patch, suppress(Killed):
+        patch.setattr(lifecycle, "_record_failure", say_nothing)
+        patch.setattr(accounting, "_count", say_nothing)
+        async with open_run(options(bucket, **changes), settings, "test") as run:
+            yield run
+            raise Killed
+
+
+async def die_with_parts(
+    settings: Settings, bucket: str, batches: int = 1, **changes: object
+) -> None:
+    """Embed the first batches into their parts, and die before they are inserted."""
+    async with dying_run(settings, bucket, **{"batch_size": 10, **changes}) as run:
+        await prepare(run)
+        for batch in range(1, batches + 1):
+            await embed_batch.embed_batch(run, batch)

@@ -1,14 +1,15 @@
 """Synthetic vectors: clustered as images are, since on uniform noise any index's recall is low."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from tasks.core.planning.create_table import create_table
+from tasks.core.planning.list_images import COLUMNS
 from tasks.core.runs.run import Run
 from tasks.core.spaces.registry import Space
-from tasks.core.spaces.rows import Row, load_rows
-from tasks.core.types import Vector
+from tasks.core.spaces.rows import Row, load_vectors
+from tasks.core.types import Image, Vector
 
 
 def clustered(count: int, dimension: int, clusters: int = 200, seed: int = 0) -> Iterator[Vector]:
@@ -30,19 +31,23 @@ def uniform(count: int, dimension: int, seed: int = 0) -> Iterator[Vector]:
         yield vector / np.linalg.norm(vector)
 
 
-async def fill_space(run: Run, vectors: Iterator[Vector]) -> Space:
-    """Make the run's space, and put vectors and their listing into it, as if they were synced."""
+async def fill_space(
+    run: Run, vectors: Iterator[Vector], images: Sequence[Image] | None = None
+) -> Space:
+    """Make the run's space, and put vectors and their listing into it, as if they were synced.
+
+    Each vector is of a content called as its number; by default one image has it.
+    """
     space = await create_table(run)
-    bucket = run.options.bucket
-    rows: list[Row] = [
-        (bucket, f"{number:06d}.png", vector, 1, None) for number, vector in enumerate(vectors)
-    ]
+    rows: list[Row] = [(f"{number:06d}", vector) for number, vector in enumerate(vectors)]
+    listed = images or [Image(run.options.bucket, f"{key}.png", 1, key) for key, _ in rows]
     async with run.database.transaction() as connection:
-        await load_rows(connection, space, rows, [])
+        await load_vectors(connection, space, rows)
         await connection.copy_records_to_table(
-            "objects",
+            "listings",
             schema_name="birdwalk",
-            columns=("run_id", "image_id", "generation"),
-            records=[(run.run_id, row[1], row[3]) for row in rows],
+            columns=COLUMNS,
+            records=[(run.run_id, *image[1:]) for image in listed],
         )
+    run.vectors_written = True
     return space

@@ -162,6 +162,17 @@ class Database:
         return self._lend(in_transaction=True)
 
     @asynccontextmanager
+    async def undone(self) -> AsyncIterator[Connection]:
+        """Lend a connection inside a transaction that is rolled back where the block ends."""
+        async with self.connection() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                yield connection
+            finally:
+                await transaction.rollback()
+
+    @asynccontextmanager
     async def _lend(self, *, in_transaction: bool) -> AsyncIterator[Connection]:
         if self._pool is None:
             raise DatabaseUnavailable("The database is not open.")

@@ -5,19 +5,18 @@ from datetime import UTC, datetime, timedelta
 
 from tasks.core.database.connections import Connection, Database
 from tasks.core.database.locks import find_holder
-from tasks.core.database.statements import statements_of
+from tasks.core.database.statements import Identifier, statements_of
 from tasks.core.errors import IndexDrifted
-from tasks.core.maintenance.rollback import list_spaces
-from tasks.core.runs.index_lock import index_key
-from tasks.core.spaces.drift import SpaceReport
+from tasks.core.runs.space_lock import space_key
+from tasks.core.spaces.drift import Drift, SpaceReport, find_drift, report_space
 from tasks.core.spaces.hnsw import OPERATOR_CLASS, ROWS_THAT_PAY
-from tasks.core.spaces.recall import check_recall, sample_rows
-from tasks.core.spaces.registry import Space, find_active_space, space_table
+from tasks.core.spaces.recall import check_recall, sample_vectors
+from tasks.core.spaces.registry import Space, list_spaces, require_shown_space
 from tasks.core.text import count
 from tasks.core.types import Check
 
 sql = statements_of(__name__)
-hnsw_sql = statements_of("tasks.core.spaces.hnsw")
+hnsw = statements_of("tasks.core.spaces.hnsw")
 
 DRIFT = "few images are missing, outdated or gone"
 AGE = "every bucket was listed lately"
@@ -29,8 +28,8 @@ class HealthLimits:
     """What an index may come to before it counts as drifted.
 
     Attributes:
-        drift: share of the last listing that may be missing, outdated or gone, beside what the
-            sync that listed it has left for the next.
+        drift: share of what was listed that may be missing, outdated or gone, beside what the last
+            completed run has left for the next.
         listing_hours: age that the listing of any of its buckets may have.
     """
 
@@ -39,27 +38,34 @@ class HealthLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class SpaceHealth:
-    """A space of an index: how it compares with the last listing, and what it takes on disk.
+class TableSize:
+    """What a table takes on disk.
 
     `index_bytes` is of all its indexes; `dead_rows` are Postgres's estimate of what VACUUM frees.
     """
 
-    report: SpaceReport
     table_bytes: int
     index_bytes: int
     dead_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceHealth:
+    """A space of an index, what its vectors take on disk, and its approximate indexes."""
+
+    report: SpaceReport
+    size: TableSize
     approximate: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A bucket and prefix that the index has rows of, and when it was last listed and synced."""
+    """A bucket and prefix that images come from, and when it was last listed and published."""
 
     bucket: str
     prefix: str
     listed_at: datetime | None
-    synced_at: datetime | None
+    published_at: datetime | None
 
     @property
     def uri(self) -> str:
@@ -72,19 +78,21 @@ class IndexHealth:
     """What was found about an index.
 
     Attributes:
-        held_by: the run that is changing it right now; drift is not judged then.
-        recall: of the shown space's approximate index, now; None without one.
+        space: the one that readers see.
+        held_by: the run that fills it right now; drift is not judged then.
+        images: what the table of images takes on disk.
         sources: the one listed longest ago first.
-        left: images that are missing or outdated because the last sync left them for the next.
+        recall: of the shown space's approximate index, now; None without one.
     """
 
     space: Space
     checked_at: datetime
     held_by: str | None
+    drift: Drift
+    images: TableSize
     spaces: tuple[SpaceHealth, ...]
     sources: tuple[Source, ...]
     recall: float | None
-    left: int
     checks: tuple[Check, ...]
 
     @property
@@ -96,8 +104,8 @@ class IndexHealth:
 async def check_index(database: Database, index: str, limits: HealthLimits) -> IndexHealth:
     """Return what there is to know about an index, whether its checks held or not.
 
-    Nothing is called and nothing is listed: the index is compared with its last listing, and the
-    age of that is judged beside it.
+    Nothing is called and nothing is listed: what readers see is compared with what was last listed,
+    published or not, and the age of that is judged beside it.
 
     Raises:
         UnknownIndex: there is no such index, or nothing of it is published.
@@ -105,27 +113,33 @@ async def check_index(database: Database, index: str, limits: HealthLimits) -> I
     """
     now = datetime.now(UTC)
     async with database.connection() as connection:
-        space = await find_active_space(connection, index)
-        reports = await list_spaces(database, index)
-        spaces = tuple([await _look_at(connection, report) for report in reports])
-        shown = next(found for found in spaces if found.report.space.space_id == space.space_id)
-        holder = await find_holder(connection, index_key(index))
+        space = await require_shown_space(connection, index)
+        holder = await find_holder(connection, space_key(space.kind))
         held_by = None if holder is None else holder.application_name
-        sources = await _find_sources(connection, space)
-        left = await _count_left(connection, shown.report)
+        spaces = tuple(
+            [
+                await _look_at(connection, found, space)
+                for found in await list_spaces(connection, index)
+            ]
+        )
+        drift = await find_drift(connection, space)
+        images = await _measure(connection, space.images)
+        rows = await connection.fetch(sql("select_sources", images=space.images), index)
+        sources = tuple(Source(**row) for row in rows)
         # Another sample every day.
-        sample = await sample_rows(connection, space, now.toordinal())
+        sample = await sample_vectors(connection, space, now.toordinal())
         recall, recall_check = await check_recall(connection, space, sample)
+    [shown] = (found for found in spaces if found.report.space == space)
     checks = (
-        _check_drift(shown.report, left, limits, held_by),
+        _check_drift(drift, limits, held_by),
         _check_age(sources, limits, now),
         _check_search(shown, held_by),
         recall_check,
     )
-    return IndexHealth(space, now, held_by, spaces, sources, recall, left, checks)
+    return IndexHealth(space, now, held_by, drift, images, spaces, sources, recall, checks)
 
 
-def refuse_drifted(health: IndexHealth) -> None:
+def require_in_order(health: IndexHealth) -> None:
     """Let a healthy index pass.
 
     Raises:
@@ -143,51 +157,30 @@ def refuse_drifted(health: IndexHealth) -> None:
     )
 
 
-async def _look_at(connection: Connection, report: SpaceReport) -> SpaceHealth:
-    table = str(space_table(report.space))
-    sizes = await connection.fetchrow(sql("select_sizes"), table)
-    found = await connection.fetch(hnsw_sql("select_hnsw"), table)
+async def _look_at(connection: Connection, space: Space, shown: Space) -> SpaceHealth:
+    rows = await connection.fetch(hnsw("select_hnsw"), str(space.vectors))
     approximate = tuple(
         "valid" if row["valid"] and row["opclass"] == OPERATOR_CLASS else f"unusable: {row['name']}"
-        for row in found
+        for row in rows
     )
-    return SpaceHealth(report, **sizes, approximate=approximate)
+    report = await report_space(connection, space, shown)
+    return SpaceHealth(report, await _measure(connection, space.vectors), approximate)
 
 
-async def _find_sources(connection: Connection, space: Space) -> tuple[Source, ...]:
-    rows = await connection.fetch(
-        sql("select_sources", table=space_table(space)),
-        space.index,
-        space.model,
-        space.dimension,
-        space.preprocessing,
-    )
-    return tuple(Source(**row) for row in rows)
+async def _measure(connection: Connection, table: Identifier) -> TableSize:
+    return TableSize(**await connection.fetchrow(sql("select_size"), str(table)))
 
 
-async def _count_left(connection: Connection, report: SpaceReport) -> int:
-    if report.listing is None or not (report.missing or report.outdated):
-        return 0
-    space = report.space
-    left: int = await connection.fetchval(
-        sql("count_left", table=space_table(space)), report.listing.run_id, space.space_id
-    )
-    return left
-
-
-def _check_drift(
-    report: SpaceReport, left: int, limits: HealthLimits, held_by: str | None
-) -> Check:
-    # The run that left them was let to, by its own limit; running again is all there is to do.
-    share = (report.missing + report.outdated - left + report.gone) / max(report.listed, 1)
-    known = f" without {left:,} left for the next run" if left else ""
+def _check_drift(drift: Drift, limits: HealthLimits, held_by: str | None) -> Check:
+    # The run that left images was let to, by its own limit; running again is all there is to do.
+    known = f" without {drift.leftover:,} left for the next run" if drift.leftover else ""
     found = (
-        f"{report.missing:,} missing, {report.outdated:,} outdated, {report.gone:,} gone of"
-        f" {report.listed:,} listed: {share:.1%}{known}, at most {limits.drift:.1%} may be"
+        f"{drift.missing:,} missing, {drift.outdated:,} outdated, {drift.gone:,} gone of"
+        f" {drift.listed:,} listed: {drift.share:.1%}{known}, at most {limits.drift:.1%} may be"
     )
     if held_by is not None:
         return Check(DRIFT, passed=True, found=f"not judged, {held_by} is at work; {found}")
-    return Check(DRIFT, share <= limits.drift, found)
+    return Check(DRIFT, drift.share <= limits.drift, found)
 
 
 def _check_age(sources: tuple[Source, ...], limits: HealthLimits, now: datetime) -> Check:
@@ -202,16 +195,16 @@ def _check_age(sources: tuple[Source, ...], limits: HealthLimits, now: datetime)
 
 
 def _check_search(shown: SpaceHealth, held_by: str | None) -> Check:
-    rows = shown.report.rows
+    rows = shown.report.vectors
     unusable = [state for state in shown.approximate if state != "valid"]
     if held_by is not None:
         return Check(SEARCH, passed=True, found=f"not judged, {held_by} is at work")
     if unusable:
         return Check(SEARCH, passed=False, found=", ".join(unusable))
     if not shown.approximate and rows >= ROWS_THAT_PAY:
-        found = f"none over {rows:,} rows: every search reads them all"
+        found = f"none over {rows:,} vectors: every search reads them all"
         return Check(SEARCH, passed=False, found=found)
-    found = "valid" if shown.approximate else f"none needed over {count(rows, 'row')}"
+    found = "valid" if shown.approximate else f"none needed over {count(rows, 'vector')}"
     return Check(SEARCH, passed=True, found=found)
 
 

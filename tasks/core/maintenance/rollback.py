@@ -1,22 +1,16 @@
-"""Go back to a space that served before."""
+"""Go back to a space that readers saw before."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from tasks.core.database.connections import Connection, Database
-from tasks.core.errors import GuardStopped, InvalidInput
-from tasks.core.runs.index_lock import IndexHold
-from tasks.core.spaces.drift import (
-    RegisteredSpace,
-    SpaceReport,
-    compare,
-    find_last_listing,
-    name_changes,
-    registered_spaces,
-)
-from tasks.core.spaces.view import activate
-from tasks.core.text import count
+from tasks.core.database.locks import find_holder
+from tasks.core.errors import GuardStopped, InvalidInput, SpaceBusy
+from tasks.core.runs.space_lock import space_key
+from tasks.core.spaces import registry
+from tasks.core.spaces.drift import SpaceReport, report_space
+from tasks.core.spaces.registry import Space, find_shown_space
+from tasks.core.spaces.view import hold_index, show_space
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -24,87 +18,87 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 async def list_spaces(database: Database, index: str) -> tuple[SpaceReport, ...]:
     """Return the spaces of an index, the newest first; none where there is no such index."""
     async with database.connection() as connection:
-        listing = await find_last_listing(connection, index)
-        spaces = await registered_spaces(connection, index)
-        return tuple([await compare(connection, space, listing) for space in spaces])
+        shown = await find_shown_space(connection, index)
+        spaces = await registry.list_spaces(connection, index)
+        return tuple([await report_space(connection, space, shown) for space in spaces])
 
 
 async def switch_space(
     database: Database, index: str, space_id: int | None, max_incomplete: float
 ) -> SpaceReport:
-    """Point an index's view at another of its spaces, in one transaction; nothing is embedded.
+    """Lead an index's view to another of its spaces, in one transaction; nothing is embedded.
 
     Args:
         database: an open one.
         index: the view's name.
         space_id: the space to show; None is the one that was published before the present one.
-        max_incomplete: share of the last listing that may be missing or outdated in it.
+        max_incomplete: share of the images that readers see that may have no vector in it. Those
+            that the space was refused are named, and do not count.
 
     Raises:
         InvalidInput: there is no such space, or none to go back to.
-        GuardStopped: it never passed the gate, or is less complete than that.
-        SpaceBusy: a run holds the index.
+        GuardStopped: it was never published, or is less complete than that.
+        SpaceBusy: a run holds the space that readers see, and would show it again at its end.
+        IndexNameTaken: the index's name belongs to a relation that birdwalk did not make.
+        DatabaseError: the view belongs to another role.
     """
-    async with held_index(database, index, "birdwalk rollback"):
-        async with database.connection() as connection:
-            report = await report_space(connection, index, space_id)
-            _refuse_unfit(report, max_incomplete)
-        async with database.transaction() as connection:
-            await activate(connection, report.space)
+    async with database.transaction() as connection:
+        await hold_index(connection, index)
+        chosen = choose_space(await registry.list_spaces(connection, index), index, space_id)
+        _require_published(chosen)
+        shown = await find_shown_space(connection, index)
+        if shown is not None:
+            await _require_free(connection, shown)
+        report = await report_space(connection, chosen, shown)
+        _check_completeness(report, max_incomplete)
+        await show_space(connection, chosen, database.extension_schema)
     return report
 
 
-@asynccontextmanager
-async def held_index(database: Database, index: str, holder: str) -> AsyncIterator[None]:
-    """Hold an index in the block, as a run does."""
-    hold = IndexHold(database, index, holder)
-    await hold.take()
-    try:
-        yield
-    finally:
-        await hold.release()
+def choose_space(spaces: Sequence[Space], index: str, space_id: int | None) -> Space:
+    """Return the space of an index that has a number; for None, the one published before.
 
-
-async def report_space(connection: Connection, index: str, space_id: int | None) -> SpaceReport:
-    """Choose a space of an index, and compare it with the last listing.
-
-    Choose first: comparing reads a whole space and a whole listing.
+    Raises:
+        InvalidInput: there is none.
     """
-    chosen = _choose(await registered_spaces(connection, index), index, space_id)
-    report = await compare(connection, chosen, await find_last_listing(connection, index))
-    return await name_changes(connection, report)
-
-
-def _refuse_unfit(report: SpaceReport, max_incomplete: float) -> None:
-    space = report.space
-    remedy = f"Run embed-images with {space.parameters}"
-    if report.published_at is None:
-        raise GuardStopped(
-            f"Space {space.space_id} was never shown: it has not passed the gate. {remedy} to"
-            " finish and publish it."
-        )
-    if report.incomplete > max_incomplete:
-        raise GuardStopped(
-            f"Space {space.space_id} has {report.missing:,} missing and {report.outdated:,}"
-            f" outdated of {count(report.listed, 'image')} listed"
-            f" ({report.incomplete:.1%}); at most {max_incomplete:.1%} may be. {report.changes}"
-            f" {remedy} to bring it up to date, or set"
-            f" max_incomplete={min(1.0, report.incomplete + 0.001):.3f}."
-        )
-
-
-def _choose(
-    spaces: tuple[RegisteredSpace, ...], index: str, space_id: int | None
-) -> RegisteredSpace:
     if not spaces:
         raise InvalidInput(f"There is no index {index!r}. The flow embed-images makes one.")
     if space_id is None:
-        retired = [found for found in spaces if found.space.status == "retired"]
+        retired = [space for space in spaces if space.status == "retired"]
         if not retired:
             raise InvalidInput(f"Index {index!r} has no earlier space to go back to.")
-        return max(retired, key=lambda found: found.published_at or LONG_AGO)
-    for found in spaces:
-        if found.space.space_id == space_id:
-            return found
-    known = ", ".join(str(found.space.space_id) for found in spaces)
+        return max(retired, key=lambda space: space.published_at or LONG_AGO)
+    for space in spaces:
+        if space.space_id == space_id:
+            return space
+    known = ", ".join(str(space.space_id) for space in spaces)
     raise InvalidInput(f"Index {index!r} has no space {space_id}; it has {known}.")
+
+
+def _require_published(space: Space) -> None:
+    if space.published_at is None:
+        raise GuardStopped(
+            f"Space {space.space_id} was never shown: it has not passed the gate. Run embed-images"
+            f" with {space.parameters} to finish and publish it."
+        )
+
+
+async def _require_free(connection: Connection, shown: Space) -> None:
+    holder = await find_holder(connection, space_key(shown.kind))
+    if holder is not None:
+        raise SpaceBusy(
+            f"Space {shown.space_id}, which index {shown.index!r} shows, is held by a run"
+            f" ({holder}) that would show it again at its end. Nothing was changed. Wait for"
+            " the run to end, or cancel it."
+        )
+
+
+def _check_completeness(report: SpaceReport, max_incomplete: float) -> None:
+    space = report.space
+    if report.incomplete > max_incomplete:
+        raise GuardStopped(
+            f"Space {space.space_id} is not shown. {report.changes} At most {max_incomplete:.1%}"
+            f" may be without a vector, and {report.incomplete:.1%} are. Run embed-images with"
+            f" {space.parameters} to bring it up to date, or set"
+            f" max_incomplete={min(1.0, report.incomplete + 0.001):.3f}."
+        )

@@ -47,8 +47,10 @@ class Tile:
     sentence: str | None = None
 
 
-async def read_tile(client: storage.Client, bucket: str, name: str) -> bytes | None:
-    """Return an object as a picture for a tile, small; None where it cannot be drawn."""
+async def read_tile(client: storage.Client | None, bucket: str, name: str) -> bytes | None:
+    """Return an object as a small picture for a tile; None where it, or any, cannot be drawn."""
+    if client is None:
+        return None
     try:
         return await asyncio.to_thread(_read_small, client, bucket, name)
     except (ImageGone, StorageError, UnreadablePicture):

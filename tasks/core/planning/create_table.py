@@ -8,6 +8,8 @@ from tasks.core.spaces.view import require_free_name, require_own_view
 async def create_table(run: Run) -> Space:
     """Make the extension, the registry rows of index and space, and their tables.
 
+    A run that only plans leaves none of the rows and tables behind.
+
     Raises:
         ExtensionMissing: the server has no pgvector, or one that is too old.
         IndexNameTaken: the index's name belongs to a relation that birdwalk did not make.
@@ -15,7 +17,7 @@ async def create_table(run: Run) -> Space:
     """
     with run.timed("create_table"):
         await run.database.ensure_extension()
-        async with run.database.transaction() as connection:
+        async with run.writing() as connection:
             await require_free_name(connection, run.options.index)
             # Two first runs at once must not both make the tables.
             await connection.execute("SELECT pg_advisory_xact_lock(hashtext('birdwalk'))")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from tasks.core.database.connections import Connection
@@ -44,10 +44,12 @@ async def list_images(run: Run) -> Listing:
     options = run.options
     lister = ImageLister(run.clients.storage, options.bucket, run.model)
     with run.timed("list_images"):
-        started_at = datetime.now(UTC)
         async with run.database.transaction() as connection:
-            index = None if options.plan_only else options.index
-            await connection.execute(sql("delete_old_listings"), index, run.run_id)
+            # By Postgres's clock: the runs of an index may be on machines whose clocks differ.
+            started_at = await connection.fetchval("SELECT clock_timestamp()")
+            await connection.execute(sql("delete_own_listing"), run.run_id)
+            if not options.plan_only:
+                await connection.execute(sql("delete_old_listings"), options.index)
             await connection.copy_records_to_table(
                 "listings", schema_name="birdwalk", columns=COLUMNS, records=_records(run, lister)
             )
@@ -73,16 +75,32 @@ async def list_images(run: Run) -> Listing:
 async def _records(run: Run, lister: ImageLister) -> AsyncIterator[tuple[Any, ...]]:
     async for page in lister.pages(run.options.prefix, run.options.limit):
         for image in page:
-            *fields, metadata = image[1:]
-            yield (run.run_id, *fields, _as_json(metadata))
+            yield (
+                run.run_id,
+                image.image_id,
+                image.generation,
+                image.content_key,
+                image.size,
+                _storable(image.content_type),
+                _storable(image.content_encoding),
+                image.updated,
+                _as_json(image.metadata),
+            )
 
 
 def _as_json(metadata: dict[str, str] | None) -> str | None:
-    """Return what an uploader said of an object as JSON, without what jsonb does not take."""
     if not metadata:
         return None
-    text = json.dumps(metadata, ensure_ascii=False).replace("\\u0000", "")
-    return text.encode(errors="replace").decode()
+    said = {_storable(name): _storable(value) for name, value in metadata.items()}
+    return json.dumps(said, ensure_ascii=False)
+
+
+@lru_cache(maxsize=1024)
+def _storable(text: str | None) -> str | None:
+    """Return what an uploader wrote, without what Postgres does not take: NUL, half characters."""
+    if text is None:
+        return None
+    return text.replace("\0", "").encode(errors="replace").decode()
 
 
 async def _require_images(connection: Connection, run: Run, lister: ImageLister) -> None:

@@ -1,10 +1,11 @@
 -- name: delete_old_listings
--- Only the last listing of an index is kept, and those of runs that are under way; with no index,
--- only what this run's earlier attempt listed goes.
+-- Only the last listing of an index is kept, and those of runs that are under way.
 DELETE FROM birdwalk.listings
-WHERE run_id = $2 OR run_id IN (
-    SELECT run_id FROM birdwalk.runs WHERE index_name = $1 AND verdict <> 'running'
-)
+WHERE run_id IN (SELECT run_id FROM birdwalk.runs WHERE index_name = $1 AND verdict <> 'running')
+
+-- name: delete_own_listing
+-- What an earlier attempt of this run has listed.
+DELETE FROM birdwalk.listings WHERE run_id = $1
 
 -- name: analyze_listings
 -- What the planner must know of the listing that was just written.

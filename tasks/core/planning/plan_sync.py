@@ -10,7 +10,12 @@ from tasks.core.runs.run import Run
 from tasks.core.runs.space_lock import require_running
 from tasks.core.spaces.hnsw import drop_worn_hnsw
 from tasks.core.spaces.nearest import find_vector
-from tasks.core.spaces.registry import count_write, find_shown_space, list_like_spaces
+from tasks.core.spaces.registry import (
+    count_write,
+    create_tables,
+    find_shown_space,
+    list_like_spaces,
+)
 from tasks.core.text import count, dollars
 from tasks.core.types import Change, Guard, SyncPlan
 
@@ -53,10 +58,13 @@ async def plan_sync(run: Run) -> SyncPlan:
         UnknownImage: the image to verify with is neither listed nor known.
         PartInUse: a process of a dead run still writes.
     """
-    options, space = run.options, run.space
+    options = run.options
     with run.timed("plan_sync"):
         recovered = await find_paid(run) if options.plan_only else await load_paid(run)
-        async with run.database.transaction() as connection:
+        async with run.writing() as connection:
+            if options.plan_only:
+                # Where they are missing, there are tables to compare with until the rollback.
+                run.made_space = await create_tables(connection, options.space)
             await connection.execute(sql("create_diff"))
             await connection.execute(sql("create_known"))
             await _compare(connection, run, recovered.contents if options.plan_only else ())
@@ -70,7 +78,7 @@ async def plan_sync(run: Run) -> SyncPlan:
             async with run.database.connection() as connection:
                 await connection.execute(sql("analyze_work"))
                 if options.requests_per_minute > 60 * INDEXED_ROWS_PER_SECOND or plan.taken_over:
-                    await drop_worn_hnsw(connection, space, plan.calls + plan.taken_over)
+                    await drop_worn_hnsw(connection, run.space, plan.calls + plan.taken_over)
             if plan.taken_over:
                 await _take_over(run)
     run.progress.total = plan.calls
@@ -92,7 +100,7 @@ def check_guards(plan: SyncPlan) -> None:
 
 
 async def _compare(connection: Connection, run: Run, paid: tuple[str, ...]) -> None:
-    """Fill the diff; `paid` are contents that a run would have loaded, were it not a plan."""
+    """Fill the diff; `paid` are contents that any run but a plan would have loaded before."""
     options, space = run.options, run.space
     async with without_nested_loops(connection):
         await connection.execute(
@@ -107,14 +115,15 @@ async def _compare(connection: Connection, run: Run, paid: tuple[str, ...]) -> N
         return
     async with without_nested_loops(connection):
         await connection.execute(sql("insert_recoverable"), paid)
-        for other in await list_like_spaces(connection, space):
+        others = await list_like_spaces(connection, space)
+        for other in others:
             statement = sql("insert_elsewhere", other=Identifier(f"vectors_{other}", "birdwalk"))
             await connection.execute(statement, other)
-            if not options.retry_refused:
-                if not options.plan_only:
-                    await connection.execute(sql("take_over_refusals"), space.space_id, other)
-                await connection.execute(sql("mark_refused_elsewhere"), other)
         await connection.execute(sql("mark_known"))
+        # What one of them was refused may be in another.
+        for other in () if options.retry_refused else others:
+            await connection.execute(sql("take_over_refusals"), space.space_id, other)
+            await connection.execute(sql("mark_refused_elsewhere"), other)
         await connection.execute(sql("mark_copies"))
 
 
@@ -143,6 +152,8 @@ async def _take_over(run: Run) -> None:
             table = Identifier(f"vectors_{other}", "birdwalk")
             statement = sql("take_over", vectors=space.vectors, other=table)
             taken_over += affected_rows(await connection.execute(statement, run.run_id))
+        statement = sql("delete_answered_refusals", vectors=space.vectors)
+        await connection.execute(statement, space.space_id)
         await connection.execute(sql("update_run_taken_over"), run.run_id, taken_over)
         await count_write(connection, space)
     run.vectors_written = True

@@ -172,6 +172,12 @@ FROM {other} AS other
 WHERE other.content_key IN (SELECT content_key FROM birdwalk.listings WHERE run_id = $1)
 ON CONFLICT DO NOTHING
 
+-- name: delete_answered_refusals
+-- A content that was taken over is refused no longer.
+DELETE FROM birdwalk.refusals
+USING {vectors} AS vectors
+WHERE refusals.space_id = $1 AND vectors.content_key = refusals.content_key
+
 -- name: update_run_taken_over
 -- Vectors that a run took over from other spaces.
 UPDATE birdwalk.runs SET taken_over = $2 WHERE run_id = $1

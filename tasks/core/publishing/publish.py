@@ -7,6 +7,7 @@ from tasks.core.database.statements import affected_rows, statements_of
 from tasks.core.errors import GuardStopped
 from tasks.core.runs.run import Run
 from tasks.core.runs.space_lock import require_running
+from tasks.core.spaces.drift import find_losses
 from tasks.core.spaces.registry import Space, count_shown, find_shown_space
 from tasks.core.spaces.view import hold_index, show_space
 from tasks.core.text import count
@@ -107,32 +108,27 @@ async def _require_nothing_lost(connection: Connection, run: Run, shown: Space) 
             than max_refusals allows.
     """
     space = run.space
-    rows = await connection.fetch(
-        sql("select_lost", images=space.images, shown=shown.vectors, vectors=space.vectors),
-        space.space_id,
-    )
+    losses = await find_losses(connection, shown, space)
+    missing, refused = losses.missing, losses.refused
     kept = f"The index still shows space {shown.space_id} ({shown.label})."
-    lost = {row["refused"]: (row["images"], ", ".join(row["examples"])) for row in rows}
-    if False in lost:
-        images, examples = lost[False]
+    if missing.images:
         raise GuardStopped(
             f"Space {space.space_id} ({space.label}) has no vector yet of"
-            f" {count(images, 'image')} that readers see (such as {examples}). {kept} Run again"
+            f" {count(missing.images, 'image')} that readers see{missing.such_as}. {kept} Run again"
             " for what is left, and for the other buckets and prefixes of the index."
         )
-    if True in lost:
-        images, examples = lost[True]
+    if refused.images:
         seen = await count_shown(connection, shown)
-        if images > run.options.max_refusals * seen:
+        if refused.images > run.options.max_refusals * seen:
             raise GuardStopped(
-                f"Space {space.space_id} ({space.label}) was refused {count(images, 'image')} of"
-                f" {seen:,} that readers see (such as {examples}); at most"
-                f" {run.options.max_refusals:.1%} may be. {kept} If that is meant, set"
-                f" max_refusals={min(1.0, images / seen + 0.001):.3f}."
+                f"Space {space.space_id} ({space.label}) was refused"
+                f" {count(refused.images, 'image')} of {seen:,} that readers see{refused.such_as};"
+                f" at most {run.options.max_refusals:.1%} may be. {kept} If that is meant, set"
+                f" max_refusals={min(1.0, refused.images / seen + 0.001):.3f}."
             )
         logger.warning(
-            "%s that readers saw are not in space %d, which was refused them, such as %s.",
-            count(images, "image"),
+            "Space %d was refused %s that readers saw%s.",
             space.space_id,
-            examples,
+            count(refused.images, "image"),
+            refused.such_as,
         )

@@ -70,23 +70,6 @@ SELECT count(vectors.content_key)
 FROM gone
 LEFT JOIN {vectors} AS vectors USING (content_key)
 
--- name: select_lost
--- Images that readers see, {shown}, and that they would not see any more in another space, {vectors}:
--- whether it was refused them, how many there are, and a few of each.
-SELECT lost.refused, count(*) AS images, (array_agg(lost.uri ORDER BY lost.uri))[1:3] AS examples
-FROM (
-    SELECT
-        'gs://' || images.bucket || '/' || images.image_id AS uri,
-        refusals.content_key IS NOT NULL AS refused
-    FROM {images} AS images
-    JOIN {shown} AS shown USING (content_key)
-    LEFT JOIN {vectors} AS vectors USING (content_key)
-    LEFT JOIN birdwalk.refusals
-        ON refusals.space_id = $1 AND refusals.content_key = images.content_key
-    WHERE vectors.content_key IS NULL
-) AS lost
-GROUP BY lost.refused
-
 -- name: update_run_published
 -- What readers see from this transaction on is this run's.
 UPDATE birdwalk.runs SET
@@ -95,4 +78,4 @@ WHERE run_id = $1
 
 -- name: vacuum_images
 -- The planner needs to know the table it has now, and index-only scans what is visible to all.
-VACUUM (ANALYZE) {images} (bucket, image_id, generation, content_key)
+VACUUM (ANALYZE) {images} (bucket, image_id, generation, content_key, updated)

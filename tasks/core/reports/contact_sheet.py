@@ -1,8 +1,11 @@
-"""The contact sheet of a verdict: the query, its neighbours, and a table of them."""
+"""The contact sheet: a question and the nearest images, as a picture and as a page around it."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from tasks.core.concurrency import for_each
 from tasks.core.files import replacing
 from tasks.core.pictures.sheet import (
     MOST_NEIGHBOURS,
@@ -14,7 +17,9 @@ from tasks.core.pictures.sheet import (
 )
 from tasks.core.reports.markdown import code
 from tasks.core.runs.run import Run
-from tasks.core.types import Verdict
+from tasks.core.types import Neighbour, Verdict
+
+DOWNLOADS_AT_ONCE = 5
 
 
 async def draw_contact_sheet(run: Run, verdict: Verdict) -> Path:
@@ -25,25 +30,58 @@ async def draw_contact_sheet(run: Run, verdict: Verdict) -> Path:
     """
     client = run.clients.storage
     query = await read_tile(client, run.options.bucket, verdict.query)
-    tiles = [Tile(verdict.query, "the query", query)]
-    for rank, neighbour in enumerate(verdict.neighbours[:MOST_NEIGHBOURS], start=1):
-        data = await read_tile(client, neighbour.bucket, neighbour.image_id)
-        tiles.append(Tile(neighbour.image_id, f"{rank}.  distance {neighbour.distance:.3f}", data))
-    png = await asyncio.to_thread(compose_sheet, tiles)
+    png = await draw_neighbours(client, Tile(verdict.query, "the query", query), verdict.neighbours)
     with replacing(run.contact_sheet) as made:
         made.write_bytes(png)
     return run.contact_sheet
 
 
+async def draw_neighbours(
+    client: Any | None, query: Tile, neighbours: Sequence[Neighbour], measure: str = "distance"
+) -> bytes:
+    """Return the sheet as PNG: the question, then up to 20 neighbours.
+
+    Args:
+        client: google.cloud.storage.Client; where there is none, all tiles are blank.
+        query: the question's tile.
+        neighbours: the nearest first.
+        measure: what their distances are called.
+    """
+
+    async def draw(ranked: tuple[int, Neighbour]) -> Tile:
+        rank, neighbour = ranked
+        data = await read_tile(client, neighbour.bucket, neighbour.image_id)
+        return Tile(neighbour.image_id, f"{rank}.  {measure} {neighbour.distance:.3f}", data)
+
+    shown = enumerate(neighbours[:MOST_NEIGHBOURS], start=1)
+    tiles = await for_each(shown, draw, DOWNLOADS_AT_ONCE)
+    return await asyncio.to_thread(compose_sheet, [query, *tiles])
+
+
 def contact_sheet_markdown(verdict: Verdict, png: bytes) -> str:
-    """Return the sheet and a table of ranks, names and distances as markdown."""
+    """Return the page of a verdict: its sheet, and a table of ranks, names and distances."""
+    return neighbours_markdown(verdict.query, png, verdict.neighbours)
+
+
+def neighbours_markdown(
+    query: str,
+    png: bytes,
+    neighbours: Sequence[Neighbour],
+    measure: str = "L2 distance",
+    show: Callable[[Neighbour], str] = lambda neighbour: code(neighbour.image_id),
+    note: str = "",
+) -> str:
+    """Return the page of a question: the sheet, and a table of ranks, images and distances.
+
+    `show` writes an image's name into the table, as for a link; `note` stands above the sheet.
+    """
     rows = "\n".join(
-        f"| {rank} | {code(neighbour.image_id)} | {neighbour.distance:.4f} |"
-        for rank, neighbour in enumerate(verdict.neighbours, start=1)
+        f"| {rank} | {show(neighbour)} | {neighbour.distance:.4f} |"
+        for rank, neighbour in enumerate(neighbours, start=1)
     )
     return (
-        f"# Nearest to {code(verdict.query)}\n\n"
+        f"# Nearest to {code(query)}\n\n{note}"
         f"![The query and its nearest images]({as_data_uri(png)})\n\n"
-        f"{how_many_drawn(len(verdict.neighbours))}\n\n"
-        f"| rank | image | L2 distance |\n| --- | --- | --- |\n{rows}\n"
+        f"{how_many_drawn(len(neighbours))}\n\n"
+        f"| rank | image | {measure} |\n| --- | --- | --- |\n{rows}\n"
     )

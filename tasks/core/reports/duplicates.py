@@ -4,9 +4,10 @@ import asyncio
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from PIL import Image, ImageDraw
+from PIL import Image as Picture
+from PIL import ImageDraw
 
 from tasks.core.concurrency import for_each
 from tasks.core.files import replacing
@@ -20,13 +21,14 @@ from tasks.core.pictures.sheet import (
     caption_height,
     draw_tile,
     encode_sheet,
+    read_tile,
 )
+from tasks.core.reports.contact_sheet import DOWNLOADS_AT_ONCE
 from tasks.core.reports.markdown import code, label
-from tasks.core.reports.similar import DOWNLOADS_AT_ONCE, read_object
-from tasks.core.searching.find_duplicates import DuplicateGroup, Duplicates, StoredImage
-from tasks.core.searching.searcher import Searcher
+from tasks.core.searching.find_duplicates import DuplicateGroup, Duplicates
 from tasks.core.settings import Settings
 from tasks.core.text import count
+from tasks.core.types import Image
 
 GROUPS_DRAWN = 6
 GROUPS_PRINTED = 10
@@ -65,17 +67,22 @@ class DuplicatesReport:
     picture: Path | None
 
 
-async def draw_duplicates(searcher: Searcher, found: Duplicates) -> bytes:
-    """Return a PNG of the first groups, one a row, with the first images of each."""
-    rows = [await _tiles(searcher, group) for group in found.groups[:GROUPS_DRAWN]]
+async def draw_duplicates(client: Any | None, found: Duplicates) -> bytes:
+    """Return a PNG of the first groups, one a row, with the first images of each.
+
+    Args:
+        client: google.cloud.storage.Client; where there is none, all tiles are blank.
+        found: the groups.
+    """
+    rows = [await _tiles(client, group) for group in found.groups[:GROUPS_DRAWN]]
     return await asyncio.to_thread(_compose, rows)
 
 
-async def _tiles(searcher: Searcher, group: DuplicateGroup) -> list[Tile]:
-    async def tile(image: StoredImage) -> Tile:
-        return Tile(image.image_id, "", await read_object(searcher, image.bucket, image.image_id))
+async def _tiles(client: Any | None, group: DuplicateGroup) -> list[Tile]:
+    async def draw(image: Image) -> Tile:
+        return Tile(image.image_id, "", await read_tile(client, image.bucket, image.image_id))
 
-    tiles = await for_each(group.images[:IMAGES_OF_A_GROUP], tile, DOWNLOADS_AT_ONCE)
+    tiles = await for_each(group.images[:IMAGES_OF_A_GROUP], draw, DOWNLOADS_AT_ONCE)
     caption = f"{len(group.images)} images"
     return [Tile(tiles[0].title, caption, tiles[0].data), *tiles[1:]]
 
@@ -84,7 +91,7 @@ def _compose(rows: list[list[Tile]]) -> bytes:
     step = SIDE + caption_height(SIDE) + MARGIN
     widest = max(map(len, rows), default=1)
     size = (MARGIN + widest * (SIDE + MARGIN), MARGIN + max(1, len(rows)) * step)
-    sheet = Image.new("RGB", size, PAPER)
+    sheet = Picture.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
     for row, tiles in enumerate(rows):
         for column, tile in enumerate(tiles):
@@ -97,7 +104,8 @@ def duplicates_sentence(found: Duplicates) -> str:
     """Return the outcome in a line."""
     return (
         f"{count(len(found.groups), 'group')} of {count(found.images, 'image')} within an L2"
-        f" distance of {found.distance:g}: {found.spare:,} could go."
+        f" distance of {found.distance:g}: {found.spare:,} could go,"
+        f" {found.copies:,} of them {'a copy' if found.copies == 1 else 'copies'}."
     )
 
 
@@ -119,12 +127,14 @@ def duplicates_markdown(settings: Settings, found: Duplicates, png: bytes, path:
 
 
 def _apart(group: DuplicateGroup) -> str:
-    return f"in pairs up to {group.distance:.4f} apart" if group.distance else "the same vector"
+    if group.contents == 1:
+        return "copies"
+    return f"{group.contents:,} contents, in pairs up to {group.distance:.4f} apart"
 
 
 def _linked(settings: Settings, group: DuplicateGroup) -> str:
     names = [
-        f"[{label(image.image_id)}]({object_link(settings, *image)})"
+        f"[{label(image.image_id)}]({object_link(settings, image.bucket, image.image_id)})"
         for image in group.images[:IMAGES_OF_A_GROUP]
     ]
     left = len(group.images) - len(names)
@@ -142,7 +152,7 @@ def write_duplicates(settings: Settings, found: Duplicates, png: bytes) -> Dupli
         writer = csv.writer(file)
         writer.writerow(("group", "bucket", "image_id"))
         for number, group in enumerate(found.groups, start=1):
-            writer.writerows((number, *image) for image in group.images)
+            writer.writerows((number, image.bucket, image.image_id) for image in group.images)
     picture = path.with_suffix(".png")
     with replacing(picture) as made:
         made.write_bytes(png)

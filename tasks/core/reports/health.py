@@ -2,23 +2,23 @@
 
 from collections.abc import Sequence
 
-from tasks.core.maintenance.check_index import IndexHealth, SpaceHealth, age
-from tasks.core.reports.markdown import code, prose
-from tasks.core.reports.spaces import list_spaces
-from tasks.core.spaces.drift import SpaceReport
+from tasks.core.maintenance.check_index import IndexHealth, TableSize, age
+from tasks.core.reports.markdown import code, codes, prose
+from tasks.core.reports.spaces import describe_spaces
+from tasks.core.spaces.drift import Drift
 from tasks.core.text import count
 
 
 def health_sentence(health: IndexHealth) -> str:
     """Return the outcome in a line."""
-    shown = _shown(health)
-    left = f" ({health.left:,} left for the next run)" if health.left else ""
+    drift = health.drift
+    left = f" ({drift.leftover:,} left for the next run)" if drift.leftover else ""
     recall = "exact searches" if health.recall is None else f"recall {health.recall:.3f}"
-    elsewhere = f", {count(shown.elsewhere, 'row')} not compared" if shown.elsewhere else ""
+    beside = f", {count(drift.not_compared, 'image')} not compared" if drift.not_compared else ""
     return (
         f"{health.space.index} is {'not in order' if health.failed else 'in order'}:"
-        f" {count(shown.rows, 'row')}, {recall}, {shown.missing:,} missing,"
-        f" {shown.outdated:,} outdated{left}{elsewhere}."
+        f" {count(drift.shown, 'image')}, {recall}, {drift.missing:,} missing,"
+        f" {drift.outdated:,} outdated{left}, {drift.gone:,} gone{beside}."
     )
 
 
@@ -29,60 +29,67 @@ def health_markdown(health: IndexHealth) -> str:
         f"- **{'yes' if check.passed else 'NO'}**: {check.name}: {prose(check.found)}"
         for check in health.checks
     )
-    sources = "\n".join(
-        f"| {code(source.uri)} | {age(source.listed_at, health.checked_at)} |"
-        f" {age(source.synced_at, health.checked_at)} |"
+    sources = [
+        (
+            code(source.uri),
+            *(age(at, health.checked_at) for at in (source.listed_at, source.published_at)),
+        )
         for source in health.sources
-    )
-    held = f"{code(health.held_by)} is changing it right now.\n\n" if health.held_by else ""
+    ]
+    held = f"{code(health.held_by)} is at work on it right now.\n\n" if health.held_by else ""
     recall = "searches are exact" if health.recall is None else f"recall@10 is {health.recall:.3f}"
     return (
         f"# {code(health.space.index)} is {verdict}\n\n{held}"
         f"Checked at {health.checked_at:%Y-%m-%d %H:%M} UTC; {recall}.\n\n"
-        f"{checks}\n\n{_not_compared(_shown(health))}"
-        f"{_spaces(health.spaces)}\n"
-        f"| bucket | last listed | last synced |\n| --- | --- | --- |\n{sources}\n"
+        f"{checks}\n\n{_not_compared(health.drift)}"
+        f"{_spaces(health)}\n"
+        f"{_table(('bucket', 'last listed', 'last published'), sources)}"
     )
 
 
-def _shown(health: IndexHealth) -> SpaceReport:
-    return next(s.report for s in health.spaces if s.report.space == health.space)
-
-
-def _not_compared(shown: SpaceReport) -> str:
+def _not_compared(drift: Drift) -> str:
     """Return what the check of drift says nothing about, and why, where that is something."""
-    if not shown.elsewhere or shown.listing is None:
+    if not drift.not_compared:
         return ""
-    listing = shown.listing
-    place = code(f"gs://{listing.bucket}/{listing.prefix}")
+    kept = codes(
+        listing.uri + ("" if listing.whole else " (cut short)") for listing in drift.listings
+    )
     return (
-        f"Only the last listing of an index is kept, here that of {place}. Not compared with"
-        f" theirs: {count(shown.elsewhere, 'row')} of other buckets or prefixes.\n\n"
+        "Only the last listing of an index is kept, and those of runs that were under way then:"
+        f" {kept or 'there is none'}. Not compared: {count(drift.not_compared, 'image')} of other"
+        " buckets or prefixes.\n\n"
     )
 
 
-def _spaces(spaces: Sequence[SpaceHealth]) -> str:
+def _spaces(health: IndexHealth) -> str:
     """Return two tables and a list: Prefect's interfaces have no room for one as wide."""
-    drift, sizes = "", ""
-    for found in spaces:
-        report, space = found.report, found.report.space
-        drift += (
-            f"| {space.space_id} | {space.status} |"
-            f" {report.rows:,} | {report.missing:,} | {report.outdated:,} | {report.gone:,} |\n"
+    shown = [
+        (
+            str(report.space.space_id),
+            report.space.status,
+            f"{report.vectors:,}",
+            f"{report.shown:,}",
+            f"{report.losses.missing.images:,}",
+            f"{report.losses.refused.images:,}",
         )
-        sizes += (
-            f"| {space.space_id} | {_megabytes(found.table_bytes)} |"
-            f" {_megabytes(found.index_bytes)} | {', '.join(found.approximate) or 'none'} |"
-            f" {found.dead_rows:,} |\n"
-        )
+        for report in (found.report for found in health.spaces)
+    ]
+    sizes = [("images", *_size(health.images, "none"))]
+    for found in health.spaces:
+        approximate = ", ".join(found.approximate) or "none"
+        sizes.append((f"space {found.report.space.space_id}", *_size(found.size, approximate)))
     return (
-        "| space | status | rows | missing | outdated | gone |\n"
-        f"| {' | '.join(['---'] * 6)} |\n{drift}\n"
-        "| space | table | indexes | HNSW | dead rows |\n"
-        f"| {' | '.join(['---'] * 5)} |\n{sizes}\n"
-        f"{list_spaces([found.report.space for found in spaces])}"
+        f"{_table(('space', 'status', 'vectors', 'images shown', 'missing', 'refused'), shown)}\n"
+        f"{_table(('table', 'size', 'indexes', 'HNSW', 'dead rows'), sizes)}\n"
+        f"{describe_spaces([found.report.space for found in health.spaces])}"
     )
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / 1_000_000:,.1f} MB"
+def _size(size: TableSize, approximate: str) -> tuple[str, ...]:
+    megabytes = (f"{taken / 1_000_000:,.1f} MB" for taken in (size.table_bytes, size.index_bytes))
+    return *megabytes, approximate, f"{size.dead_rows:,}"
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = (columns, ["---"] * len(columns), *rows)
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

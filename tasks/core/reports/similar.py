@@ -6,24 +6,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tasks.core.concurrency import for_each
-from tasks.core.errors import StorageError
 from tasks.core.files import keep_newest_sheets, replacing
-from tasks.core.pictures.sheet import (
-    MOST_NEIGHBOURS,
-    Tile,
-    as_data_uri,
-    compose_sheet,
-    how_many_drawn,
-    read_tile,
-)
+from tasks.core.google.storage import object_link
+from tasks.core.pictures.sheet import Tile, read_tile
+from tasks.core.reports.contact_sheet import draw_neighbours, neighbours_markdown
 from tasks.core.reports.markdown import code, label
-from tasks.core.searching.find_similar import Answer, SimilarImage, find_similar
+from tasks.core.searching.find_similar import Answer
 from tasks.core.searching.question import Question, parse_uri
-from tasks.core.searching.searcher import Searcher, open_searcher
 from tasks.core.settings import Settings
-
-DOWNLOADS_AT_ONCE = 5
+from tasks.core.types import Neighbour
 
 SHEETS_KEPT = 200
 """Of questions; at most 30 MB."""
@@ -35,21 +26,21 @@ MEASURES = {
 }
 
 
-async def answer_with_picture(
-    settings: Settings, index: str, question: Question
-) -> tuple[Answer, Path]:
-    """Return the answer to a question, and where its contact sheet was written.
+async def draw_answer(settings: Settings, client: Any | None, answer: Answer) -> Path:
+    """Write the contact sheet of an answer; return where it is.
+
+    Asking the same question again overwrites it. The sheets of the last questions stay, of all
+    indexes.
 
     Raises:
-        BirdwalkError: as find_similar.
-        ArtifactError: the sheet cannot be written.
+        ArtifactError: it cannot be written.
     """
-    async with open_searcher(settings) as searcher:
-        answer = await find_similar(searcher, index, question)
-        png = await draw_answer(searcher, answer)
-    path = sheet_path(settings, index, question)
+    measure = "product" if answer.question.metric == "inner_product" else "distance"
+    query = await _query_tile(client, answer)
+    png = await draw_neighbours(client, query, answer.neighbours, measure)
+    path = sheet_path(settings, answer.space.index, answer.question)
     await asyncio.to_thread(_write_sheet, path, png)
-    return answer, path
+    return path
 
 
 def _write_sheet(path: Path, png: bytes) -> None:
@@ -59,44 +50,13 @@ def _write_sheet(path: Path, png: bytes) -> None:
 
 
 def sheet_path(settings: Settings, index: str, question: Question) -> Path:
-    """Return where the sheet of a question goes: asking it again overwrites it.
-
-    The sheets of the last questions stay, of whatever index.
-    """
+    """Return where the sheet of a question to an index is written."""
     asked = repr((index, question, question.data)).encode("utf-8", "surrogatepass")
     name = f"{hashlib.sha256(asked).hexdigest()[:16]}.png"
     return settings.data_directory / "similar-images" / name
 
 
-async def draw_answer(searcher: Searcher, answer: Answer) -> bytes:
-    """Return the contact sheet as PNG: the question, then up to 20 neighbours."""
-
-    async def tile(neighbour: SimilarImage) -> Tile:
-        data = await read_object(searcher, neighbour.bucket, neighbour.image_id)
-        return Tile(neighbour.image_id, _caption(answer, neighbour), data)
-
-    query = await _query_tile(searcher, answer)
-    shown = answer.neighbours[:MOST_NEIGHBOURS]
-    tiles = await for_each(shown, tile, DOWNLOADS_AT_ONCE)
-    return await asyncio.to_thread(compose_sheet, [query, *tiles])
-
-
-async def read_object(searcher: Searcher, bucket: str, name: str) -> bytes | None:
-    """Return an object as a picture for a tile; None where it cannot be drawn."""
-    try:
-        client = await searcher.storage()
-    except StorageError:
-        # There are no credentials: then none is drawn.
-        return None
-    return await read_tile(client, bucket, name)
-
-
-def _caption(answer: Answer, neighbour: SimilarImage) -> str:
-    measure = "product" if answer.question.metric == "inner_product" else "distance"
-    return f"{neighbour.rank}.  {measure} {neighbour.distance:.3f}"
-
-
-async def _query_tile(searcher: Searcher, answer: Answer) -> Tile:
+async def _query_tile(client: Any | None, answer: Answer) -> Tile:
     question = answer.question
     data = question.data
     if question.text is not None:
@@ -104,7 +64,7 @@ async def _query_tile(searcher: Searcher, answer: Answer) -> Tile:
     if question.file is not None:
         data = await asyncio.to_thread(_read_again, question.file)
     elif answer.uri is not None:
-        data = await read_object(searcher, *parse_uri(answer.uri))
+        data = await read_tile(client, *parse_uri(answer.uri))
     return Tile(question.label, "the query", data)
 
 
@@ -116,22 +76,20 @@ def _read_again(file: Path) -> bytes | None:
         return None
 
 
-def answer_markdown(answer: Answer, png: bytes) -> str:
+def answer_markdown(settings: Settings, answer: Answer, png: bytes) -> str:
     """Return the sheet and a table of ranks, linked names and distances as markdown."""
-    rows = "\n".join(
-        f"| {neighbour.rank} | [{label(neighbour.image_id)}]({neighbour.link}) |"
-        f" {neighbour.distance:.4f} |"
-        for neighbour in answer.neighbours
-    )
-    space = answer.space
+
+    def link(neighbour: Neighbour) -> str:
+        address = object_link(settings, neighbour.bucket, neighbour.image_id)
+        return f"[{label(neighbour.image_id)}]({address})"
+
+    question, space = answer.question, answer.space
+    measure = MEASURES[question.metric]
     warnings = "".join(f"> {warning}\n\n" for warning in answer.warnings)
+    page = neighbours_markdown(question.label, png, answer.neighbours, measure, link, warnings)
     return (
-        f"# Nearest to {code(answer.question.label)}\n\n{warnings}"
-        f"![The question and the nearest images]({as_data_uri(png)})\n\n"
-        f"{how_many_drawn(len(answer.neighbours))}\n\n"
-        f"| rank | image | {MEASURES[answer.question.metric]} |\n| --- | --- | --- |\n{rows}\n\n"
-        f"Asked of {code(space.index)}, space {space.space_id}: {code(space.label)};"
-        f" {_calls(answer)}.\n"
+        f"{page}\nAsked of {code(space.index)}, space {space.space_id}:"
+        f" {code(space.label)}; {_calls(answer)}.\n"
     )
 
 
@@ -142,11 +100,13 @@ def _calls(answer: Answer) -> str:
 
 
 def _as_text(path: Path) -> str:
-    """Return a path as what JSON can hold: a name on disk need not be text."""
+    """Return a path as text for JSON; bytes of it that are no text are replaced."""
     return os.fsencode(path).decode(errors="replace")
 
 
-def answer_json(answer: Answer, picture: Path | None, run_url: str | None) -> dict[str, Any]:
+def answer_json(
+    settings: Settings, answer: Answer, picture: Path | None, run_url: str | None
+) -> dict[str, Any]:
     """Return the answer as what json.dumps takes."""
     question, space = answer.question, answer.space
     return {
@@ -169,14 +129,14 @@ def answer_json(answer: Answer, picture: Path | None, run_url: str | None) -> di
         },
         "neighbours": [
             {
-                "rank": neighbour.rank,
+                "rank": rank,
                 "image_id": neighbour.image_id,
                 "bucket": neighbour.bucket,
                 "uri": neighbour.uri,
                 "distance": neighbour.distance,
-                "link": neighbour.link,
+                "link": object_link(settings, neighbour.bucket, neighbour.image_id),
             }
-            for neighbour in answer.neighbours
+            for rank, neighbour in enumerate(answer.neighbours, start=1)
         ],
         "calls": answer.calls,
         "warnings": list(answer.warnings),

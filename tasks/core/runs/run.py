@@ -7,14 +7,14 @@ travel through Prefect.
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from tasks.core.database.connections import Database
+from tasks.core.database.connections import Connection, Database
 from tasks.core.errors import InvalidInput
 from tasks.core.google.rate_limit import Limiter
 from tasks.core.google.vertex import VertexEmbedder
@@ -93,6 +93,11 @@ class Run:
         if self.made_space is None:
             raise InvalidInput("The run has no space yet. Call create_table first.")
         return self.made_space
+
+    def writing(self) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection inside a transaction; that of a run that only plans is rolled back."""
+        database = self.database
+        return database.undone() if self.options.plan_only else database.transaction()
 
     @property
     def listed(self) -> int:

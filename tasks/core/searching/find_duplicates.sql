@@ -1,32 +1,62 @@
--- name: select_same_bytes
--- Images of the same content, each with the first of its kind.
-SELECT copy.bucket, copy.image_id, copy.other_bucket, copy.other_image_id, 0::float8 AS distance
-FROM (
-    SELECT
-        bucket,
-        image_id,
-        first_value(bucket) OVER content AS other_bucket,
-        first_value(image_id) OVER content AS other_image_id
-    FROM {table}
-    WHERE starts_with(content_hash, 'md5:') AND starts_with(image_id, $1)
-    WINDOW content AS (PARTITION BY content_hash ORDER BY bucket, image_id)
-) AS copy
-WHERE (copy.bucket, copy.image_id) <> (copy.other_bucket, copy.other_image_id)
+-- name: select_contents
+-- How many contents have images whose name begins with $1, and those of them that have several.
+WITH contents AS MATERIALIZED (
+    SELECT images.content_key, count(*) AS images
+    FROM {images} AS images
+    JOIN {vectors} AS vectors USING (content_key)
+    WHERE starts_with(images.image_id, $1)
+    GROUP BY images.content_key
+)
+SELECT
+    count(*) AS contents,
+    coalesce(array_agg(content_key) FILTER (WHERE images > 1), '{}') AS copied
+FROM contents
 
 -- name: select_near_pairs
--- Each image with those of its nearest that are within a distance: one search a row, through the
--- index where there is one.
-SELECT
-    one.bucket, one.image_id,
-    other.bucket AS other_bucket, other.image_id AS other_image_id, other.distance
-FROM {table} AS one
+-- Each content with those of its nearest that are within a distance: one search a content, through
+-- the approximate index. Contents that no image has (any more) are neither asked with nor found.
+SELECT one.content_key, other.content_key AS other_key, other.distance
+FROM {vectors} AS one
 CROSS JOIN LATERAL (
-    SELECT stored.bucket, stored.image_id, stored.embedding <-> one.embedding AS distance
-    FROM {table} AS stored
-    WHERE starts_with(stored.image_id, $2)
+    SELECT stored.content_key, stored.embedding <-> one.embedding AS distance
+    FROM {vectors} AS stored
+    WHERE EXISTS (
+        SELECT FROM {images} AS images
+        WHERE images.content_key = stored.content_key AND starts_with(images.image_id, $2)
+    )
     ORDER BY stored.embedding <-> one.embedding
     LIMIT $3
 ) AS other
-WHERE starts_with(one.image_id, $2)
+WHERE EXISTS (
+        SELECT FROM {images} AS images
+        WHERE images.content_key = one.content_key AND starts_with(images.image_id, $2)
+    )
     AND other.distance <= $1
-    AND (other.bucket, other.image_id) <> (one.bucket, one.image_id)
+    AND other.content_key <> one.content_key
+
+-- name: select_near_pairs_exactly
+-- The same, where the contents are few: each is compared with each.
+WITH shown AS MATERIALIZED (
+    SELECT content_key, embedding
+    FROM {vectors} AS vectors
+    WHERE EXISTS (
+        SELECT FROM {images} AS images
+        WHERE images.content_key = vectors.content_key AND starts_with(images.image_id, $2)
+    )
+)
+SELECT one.content_key, other.content_key AS other_key, other.distance
+FROM shown AS one
+CROSS JOIN LATERAL (
+    SELECT shown.content_key, shown.embedding <-> one.embedding AS distance
+    FROM shown
+    WHERE shown.embedding <-> one.embedding <= $1
+    ORDER BY shown.embedding <-> one.embedding
+    LIMIT $3
+) AS other
+WHERE other.content_key <> one.content_key
+
+-- name: select_images
+-- The images of some contents, of those whose name begins with $2.
+SELECT images.bucket, images.image_id, images.generation, images.content_key
+FROM {images} AS images
+WHERE images.content_key = ANY ($1::text[]) AND starts_with(images.image_id, $2)

@@ -1,6 +1,5 @@
 """A question to an index: which images look like this one, or like what this sentence says?"""
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,19 +16,11 @@ MOST_NEIGHBOURS = 100
 LONGEST_TEXT = 1024
 """Characters; Google answers INVALID_ARGUMENT above."""
 
-MOST_TOKENS = 32
-"""What multimodalembedding@001 reads of a text; Google cuts the rest without a word."""
+MOST_WORDS = 32
+"""What multimodalembedding@001 reads of a text: 32 tokens, which Google's page equates with about
+32 words. It leaves out the rest without saying so."""
 
-LETTERS_A_TOKEN = 8
-UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
-    "\u1100-\u11ff\uac00-\ud7af"  # Hangul
-    "\u3005-\u3007\u3040-\u31ff\uff66-\uff9f"  # kana, bopomofo
-    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Chinese characters
-)
-"""Scripts that put no spaces between words, or whose letters are whole syllables."""
-
-PIECE = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+|[^\w\s]")
+WORD = re.compile(r"\w+|[^\w\s]")
 OBJECT_URI = re.compile(r"gs://([^/]+)/(.+)", re.DOTALL)
 
 FROM_L2: dict[Metric, Callable[[float], float]] = {
@@ -53,12 +44,13 @@ class Question:
         uri: an object as gs://bucket/name; it need not be in the index.
         file: a picture on this machine.
         data: a picture's encoded bytes, as an upload brings them.
-        prepared: the preprocessing that data went through already; empty where it is as it came.
+        prepared: the preprocessing that the data went through already; empty for an original.
         text: an English sentence.
         count: how many images to return, 1 to 100.
         metric: how distances are told; the order is the same for all.
         prefix: only images whose name begins with this.
-        uploaded_after: only images written at this time or later; UTC where it has no time zone.
+        uploaded_after: only images whose object was written, or had its metadata changed, at this
+            time or later; UTC where it has no time zone.
 
     Raises:
         InvalidInput: none or several of the first five are given, or a value cannot work.
@@ -93,11 +85,11 @@ class Question:
         if self.uri is not None:
             parse_uri(self.uri)
         if self.text is not None:
-            _refuse_unreadable(self.text)
+            _require_readable(self.text)
 
     @property
     def since(self) -> datetime | None:
-        """uploaded_after, sure to have a time zone."""
+        """uploaded_after, with a time zone."""
         asked = self.uploaded_after
         return asked.replace(tzinfo=UTC) if asked is not None and asked.tzinfo is None else asked
 
@@ -112,13 +104,13 @@ class Question:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the model will make of the question that its asker may not expect."""
-        tokens = estimate_tokens(self.text or "")
-        if tokens <= MOST_TOKENS:
+        """What the asker may not expect the model to do with the question."""
+        words = len(WORD.findall(self.text or ""))
+        if words <= MOST_WORDS:
             return ()
         warning = (
-            f"The text is about {tokens} tokens long; the model reads the first {MOST_TOKENS} and"
-            " leaves out the rest without saying so. Say it shorter."
+            f"The text has {words} words and punctuation marks; the model reads about the first"
+            f" {MOST_WORDS} and leaves out the rest without saying so. Say it shorter."
         )
         return (warning,)
 
@@ -135,22 +127,11 @@ def parse_uri(uri: str) -> tuple[str, str]:
     return match[1], match[2]
 
 
-def estimate_tokens(text: str) -> int:
-    """Return about how many tokens the model makes of a text.
-
-    Its tokenizer is not published. Google's page on multimodal embeddings equates 32 tokens with
-    about 32 words; words of more than 8 letters and punctuation marks are counted on top, as
-    tokenizers of word pieces split them off, and each letter of a script without spaces is one.
-    Near the limit it can be wrong either way.
-    """
-    return sum(math.ceil(len(piece) / LETTERS_A_TOKEN) for piece in PIECE.findall(text))
-
-
-def _refuse_unreadable(text: str) -> None:
+def _require_readable(text: str) -> None:
     if not text.strip():
         raise InvalidInput("The text is empty. Say in English what the pictures show.")
     if len(text) > LONGEST_TEXT:
         raise InvalidInput(
             f"The text has {len(text):,} characters; the model takes at most {LONGEST_TEXT:,}, and"
-            f" reads about the first {MOST_TOKENS} words. Say it shorter."
+            f" reads about the first {MOST_WORDS} words. Say it shorter."
         )

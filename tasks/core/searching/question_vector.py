@@ -3,10 +3,10 @@
 import asyncio
 import hashlib
 from collections.abc import Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tasks.core.database.connections import Connection
-from tasks.core.database.statements import statements_of
 from tasks.core.errors import (
     ImageGone,
     ImageReadDeadline,
@@ -24,11 +24,9 @@ from tasks.core.pictures.preparing import find_preparation, reads_images_itself
 from tasks.core.pictures.scaling import read_file
 from tasks.core.searching.question import Question, parse_uri
 from tasks.core.searching.searcher import Searcher
-from tasks.core.spaces.registry import Space, space_table
+from tasks.core.spaces.nearest import find_vectors, unknown_image
+from tasks.core.spaces.registry import Space
 from tasks.core.types import Vector
-
-sql = statements_of(__name__)
-nearest_sql = statements_of("tasks.core.spaces.nearest")
 
 ATTEMPTS = 3
 """Somebody is waiting for the answer: a busy model is asked again twice, not for minutes."""
@@ -61,37 +59,29 @@ async def find_query(connection: Connection, space: Space, question: Question) -
         UnknownImage: the space has no image of the name.
         InvalidInput: it has several, of different buckets.
     """
-    table = space_table(space)
     if question.uri is not None:
-        place = parse_uri(question.uri)
-        vector = await connection.fetchval(nearest_sql("select_vector", table=table), *place)
-        return None if vector is None else Query(vector.to_numpy(), question.uri, 0)
+        bucket, image_id = parse_uri(question.uri)
+        found = await find_vectors(connection, space, image_id, bucket)
+        return Query(found[0].vector, question.uri, 0) if found else None
     if question.image_id is None:
         return None
     name = question.image_id
-    rows = await connection.fetch(sql("select_images_called", table=table), name)
-    if not rows:
-        alike = await connection.fetchval(sql("select_name_like", table=table), name)
-        hint = "" if alike is None else f" Did you mean {alike!r}?"
-        raise UnknownImage(
-            f"Image {name!r} is not in index {space.index!r}.{hint} Give the full object name of"
-            " an image of the index, or ask by its gs:// address."
-        )
-    uris = [f"gs://{row['bucket']}/{name}" for row in rows]
+    found = await find_vectors(connection, space, name)
+    if not found:
+        raise await unknown_image(connection, space, name)
+    uris = [f"gs://{one.bucket}/{name}" for one in found]
     if len(uris) > 1:
         raise InvalidInput(
             f"{len(uris)} images are called {name!r}. Ask by address, as in"
             f" {' or '.join(uris[:3])}."
         )
-    return Query(rows[0]["embedding"].to_numpy(), uris[0], 0)
+    return Query(found[0].vector, uris[0], 0)
 
 
 async def embed_query(searcher: Searcher, space: Space, question: Question) -> Query:
-    """Return the question's vector by the space's own model, dimension and preprocessing: one call.
+    """Ask the space's own model for the question's vector: one call, or none if it is remembered.
 
-    A text is compared as it is, whatever is done to pictures.
-
-    A searcher that remembers it answers without one.
+    A picture is prepared first as those of the space were; a text needs no preparing.
 
     Raises:
         InvalidInput: the picture was prepared for a space of another preprocessing.
@@ -106,13 +96,14 @@ async def embed_query(searcher: Searcher, space: Space, question: Question) -> Q
         return Query(known, question.uri, 0)
     embedder = await searcher.embedder(space)
     try:
-        vector = await _embed_patiently(searcher, embedder, question, data)
+        vector = await _embed_with_retries(searcher, embedder, question, data)
     except ImageGone as error:
         raise UnknownImage(f"There is no {question.uri}: {error}") from error
     except ImageRefused as error:
         raise UnreadablePicture(f"The model does not take {question.label}: {error}") from error
     if key is not None:
-        searcher.vectors.put(key, vector)
+        with suppress(ValueError):  # a searcher that remembers nothing
+            searcher.vectors[key] = vector
     return Query(vector, question.uri, 1)
 
 
@@ -146,14 +137,17 @@ def _prepared_alike(space: Space, question: Question) -> bytes | None:
 
 
 def _identify(space: Space, question: Question, data: bytes | None) -> Hashable | None:
-    """Return what is the same where the vector is; None for an address, whose object may change."""
+    """Return the key under which the vector is remembered.
+
+    None for an address: its object may change.
+    """
     if question.uri is not None:
         return None
     asked = question.text if data is None else hashlib.sha256(data).digest()
     return (space.model, space.dimension, space.preprocessing, asked)
 
 
-async def _embed_patiently(
+async def _embed_with_retries(
     searcher: Searcher, embedder: VertexEmbedder, question: Question, data: bytes | None
 ) -> Vector:
     for attempt in range(1, ATTEMPTS):

@@ -1,21 +1,25 @@
-"""Compare a space with the last listing of its index: of one bucket and prefix, as of one time."""
+"""Compare what readers see: with the bucket as it was last listed, and with another space."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from tasks.core.database.connections import Connection
+from tasks.core.database.connections import Connection, without_nested_loops
 from tasks.core.database.statements import statements_of
-from tasks.core.spaces.registry import Space, read_space, space_table
+from tasks.core.spaces.registry import Space, count_rows, count_shown
 from tasks.core.text import count
 
 sql = statements_of(__name__)
-registry_sql = statements_of("tasks.core.spaces.registry")
 
 
 @dataclass(frozen=True, slots=True)
-class LastListing:
-    """The last listing of an index: by which run, of what, and whether no limit cut it short."""
+class KeptListing:
+    """A listing of an index whose rows are kept: by which run, of what, and when it began.
+
+    Only the last one is, and beside it those of runs that were under way when it was written.
+
+    Attributes:
+        whole: whether no limit cut it short; otherwise it says nothing of what it does not have.
+    """
 
     run_id: int
     bucket: str
@@ -23,125 +27,149 @@ class LastListing:
     listed_at: datetime
     whole: bool
 
-    def __str__(self) -> str:
-        return f"gs://{self.bucket}/{self.prefix} as listed at {self.listed_at:%Y-%m-%d %H:%M} UTC"
+    @property
+    def uri(self) -> str:
+        """The gs:// address of the part of the bucket."""
+        return f"gs://{self.bucket}/{self.prefix}"
 
 
 @dataclass(frozen=True, slots=True)
-class SpaceReport:
-    """A space of an index, and how it compares with the index's last listing.
+class Drift:
+    """How far what readers see is from the bucket as it was last listed.
 
     Attributes:
-        rows: vectors in it; `recall`: of its index when it was last verified, None without one.
-        listed: images in the last listing, but for those it was refused.
-        missing: of these, without a vector here; `outdated`: with one of an older version.
-        gone: vectors of the listed part whose image is not listed any more; 0 where the listing
-            was cut short, which says nothing of what it does not have.
-        listing: what it was compared with; None where there is none.
-        elsewhere: vectors of other buckets or prefixes, which were not compared.
-        examples: a few names each of what is missing, outdated and gone, where asked for.
+        shown: images that readers see.
+        listed: images of the kept listings, but for those that the space was refused.
+        missing: of these, the ones that readers do not see; `outdated`: see with another content.
+        gone: images that readers see and that are not listed any more.
+        leftover: missing or outdated because the last completed run left them for the next one.
+        not_compared: images that readers see, of which no kept listing says anything.
     """
 
-    space: Space
-    rows: int
-    recall: float | None
-    published_at: datetime | None
+    shown: int
     listed: int = 0
     missing: int = 0
     outdated: int = 0
     gone: int = 0
-    listing: LastListing | None = None
-    elsewhere: int = 0
-    examples: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]] = ((), (), ())
+    leftover: int = 0
+    not_compared: int = 0
+    listings: tuple[KeptListing, ...] = ()
 
     @property
-    def incomplete(self) -> float:
-        """The share of the listing that this space would show wrongly or not at all."""
-        return (self.missing + self.outdated) / self.listed if self.listed else 0.0
-
-    @property
-    def changes(self) -> str:
-        """What changed since it last served, and against what that was found, in words."""
-        if self.listing is None:
-            return "No listing of the index is kept, so that it was compared with none."
-        missing, outdated, gone = self.examples
-        found = (
-            f"Against {self.listing}, {count(self.missing, 'image')} came since it last served"
-            f"{_such_as(missing)}, {self.outdated:,} changed{_such_as(outdated)}"
-        )
-        if self.listing.whole:
-            found += f" and {self.gone:,} left the bucket{_such_as(gone)}."
-        else:
-            found += "; that listing was cut short, so that nobody knows what left the bucket."
-        if self.elsewhere:
-            found += f" Not compared: {count(self.elsewhere, 'row')} of other buckets or prefixes."
-        return found
+    def share(self) -> float:
+        """The part of the listed and gone images that is wrong, but for what was left."""
+        wrong = self.missing + self.outdated - self.leftover + self.gone
+        return wrong / max(self.listed + self.gone, 1)
 
 
-def _such_as(names: tuple[str, ...]) -> str:
-    return f" ({', '.join(names)})" if names else ""
+async def find_drift(connection: Connection, space: Space) -> Drift:
+    """Compare what readers see in a space with the kept listings of its index.
+
+    Of an image that several listings cover, the newest counts.
+    """
+    shown = await count_shown(connection, space)
+    rows = await connection.fetch(sql("select_kept_listings"), space.index)
+    listings = tuple(KeptListing(**row) for row in rows)
+    found = []
+    async with connection.transaction(), without_nested_loops(connection):
+        for place, listing in enumerate(listings):
+            row = await connection.fetchrow(
+                sql("compare_listing", **space.tables),
+                listing.run_id,
+                listing.bucket,
+                listing.prefix,
+                space.space_id,
+                listing.whole,
+                [newer.prefix for newer in listings[:place] if newer.bucket == listing.bucket],
+            )
+            found.append(row)
+    return Drift(
+        shown,
+        listed=sum(row["listed"] for row in found),
+        missing=sum(row["missing"] for row in found),
+        outdated=sum(row["outdated"] for row in found),
+        gone=sum(row["gone"] for row in found),
+        leftover=sum(row["leftover"] for row in found),
+        not_compared=shown - sum(row["compared"] for row in found),
+        listings=listings,
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class RegisteredSpace:
-    """A space as the registry has it; `published_at` is when readers were last shown it."""
+class LostImages:
+    """Images that readers see and would not see in another space: how many, and a few addresses."""
+
+    images: int = 0
+    examples: tuple[str, ...] = ()
+
+    @property
+    def such_as(self) -> str:
+        """The examples, in brackets, where there are some."""
+        return f" (such as {', '.join(self.examples)})" if self.examples else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """What readers would lose: images without a vector yet, and those that the model refused."""
+
+    missing: LostImages = LostImages()
+    refused: LostImages = LostImages()
+
+
+async def find_losses(connection: Connection, shown: Space, other: Space) -> Losses:
+    """Return which images readers see in one space of an index and would not see in another."""
+    rows = await connection.fetch(
+        sql("select_lost", images=shown.images, shown=shown.vectors, vectors=other.vectors),
+        other.space_id,
+    )
+    lost = {row["refused"]: LostImages(row["images"], tuple(row["examples"])) for row in rows}
+    return Losses(lost.get(False, LostImages()), lost.get(True, LostImages()))
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceReport:
+    """What readers would see in a space of an index, and what they would lose by it.
+
+    Attributes:
+        vectors: those in it, one a content.
+        shown: images that readers would see in it.
+        seen: images that they see now.
+    """
 
     space: Space
-    recall: float | None
-    published_at: datetime | None
+    vectors: int
+    shown: int
+    seen: int
+    losses: Losses = Losses()
+
+    @property
+    def incomplete(self) -> float:
+        """The share of the images that readers see that have no vector in it, and no refusal."""
+        return self.losses.missing.images / max(self.seen, 1)
+
+    @property
+    def changes(self) -> str:
+        """What readers would lose, in words."""
+        missing, refused = self.losses.missing, self.losses.refused
+        found = []
+        if missing.images:
+            found.append(f"has no vector of {missing.images:,}{missing.such_as}")
+        if refused.images:
+            found.append(f"was refused {refused.images:,}{refused.such_as}")
+        if not found:
+            return f"It has all of the {count(self.seen, 'image')} that readers saw before."
+        return f"Of the {count(self.seen, 'image')} that readers saw, it {' and '.join(found)}."
 
 
-async def registered_spaces(connection: Connection, index: str) -> tuple[RegisteredSpace, ...]:
-    """Return the spaces of an index, the newest first."""
-    return tuple(
-        RegisteredSpace(read_space(row), row["recall"], row["published_at"])
-        for row in await connection.fetch(registry_sql("select_spaces"), index)
-    )
-
-
-async def find_last_listing(connection: Connection, index: str) -> LastListing | None:
-    """Return the last listing of an index; None where none is kept."""
-    row: Any = await connection.fetchrow(sql("select_last_listing"), index)
-    return None if row is None else LastListing(**row)
-
-
-async def compare(
-    connection: Connection, registered: RegisteredSpace, listing: LastListing | None
-) -> SpaceReport:
-    """Return how a space compares with a listing: a join of the two, within the listed part."""
-    space, table = registered.space, space_table(registered.space)
-    rows = await connection.fetchval(registry_sql("count_rows", table=table))
-    report = SpaceReport(space, rows, registered.recall, registered.published_at)
-    if listing is None:
-        return report
-    scope = (listing.run_id, listing.bucket, listing.prefix)
-    found = await connection.fetchrow(sql("compare_space", table=table), *scope, space.space_id)
-    return replace(
-        report,
-        listed=found["listed"],
-        missing=found["missing"],
-        outdated=found["outdated"],
-        gone=found["gone"] if listing.whole else 0,
-        listing=listing,
-        elsewhere=rows - found["compared"],
-    )
-
-
-async def name_changes(connection: Connection, report: SpaceReport) -> SpaceReport:
-    """Return the report with a few names of what is missing, outdated and gone."""
-    listing = report.listing
-    if listing is None or not (report.missing or report.outdated or report.gone):
-        return report
-    rows = await connection.fetch(
-        sql("select_space_changes", table=space_table(report.space)),
-        listing.run_id,
-        listing.bucket,
-        listing.prefix,
-        report.space.space_id,
-        listing.whole,
-    )
-    missing, outdated, gone = (
-        tuple(row["image_id"] for row in rows if row["kind"] == kind)
-        for kind in ("missing", "outdated", "gone")
-    )
-    return replace(report, examples=(missing, outdated, gone))
+async def report_space(connection: Connection, space: Space, shown: Space | None) -> SpaceReport:
+    """Compare a space with the one that readers see; before the first, they see nothing."""
+    vectors = await count_rows(connection, space)
+    async with connection.transaction(), without_nested_loops(connection):
+        would_see = await count_shown(connection, space)
+        if shown is None:
+            return SpaceReport(space, vectors, would_see, 0)
+        if shown.space_id == space.space_id:
+            return SpaceReport(space, vectors, would_see, would_see)
+        seen = await count_shown(connection, shown)
+        losses = await find_losses(connection, shown, space)
+    return SpaceReport(space, vectors, would_see, seen, losses)

@@ -1,106 +1,99 @@
--- name: select_last_listing
--- The run whose listing of the bucket is the index's last, of what, and whether to its end. One
--- image of each run is looked for by the key, in its order: as a mere EXISTS, all listings would be
--- read through.
+-- name: select_kept_listings
+-- The listings of an index whose rows are kept, the newest first, and whether they go to their end.
+-- The newest may have found nothing. One image of each other run is looked for by the key, in its
+-- order: as a mere EXISTS, all listings would be read through.
 SELECT
     runs.run_id,
     runs.bucket,
     runs.prefix,
-    runs.started_at AS listed_at,
+    runs.listed_at,
     runs.options ->> 'limit' IS NULL AS whole
 FROM birdwalk.runs
-WHERE runs.index_name = $1
+WHERE runs.index_name = $1 AND runs.listed_at IS NOT NULL AND NOT runs.plan_only
     AND (
-        SELECT true FROM birdwalk.objects
-        WHERE objects.run_id = runs.run_id
-        ORDER BY objects.run_id, objects.image_id
-        LIMIT 1
+        runs.listed_at = (
+            SELECT max(last.listed_at) FROM birdwalk.runs AS last
+            WHERE last.index_name = $1 AND NOT last.plan_only
+        )
+        OR (
+            SELECT true FROM birdwalk.listings
+            WHERE listings.run_id = runs.run_id
+            ORDER BY listings.run_id, listings.image_id
+            LIMIT 1
+        )
     )
-ORDER BY runs.run_id DESC
-LIMIT 1
+ORDER BY runs.listed_at DESC
 
--- name: compare_space
--- A space against a listing, within the listed part. What it was refused, it does not lack; what it
--- has of an earlier version of that is to go.
+-- name: compare_listing
+-- A listing against what readers see of its part of the bucket, but for what newer listings, of the
+-- prefixes $6, say. What the space was refused, it does not lack; an earlier content of that is to
+-- go. A listing that was cut short ($5 is false) says nothing of what it does not have. What the
+-- last completed run of the space has left is counted beside the rest.
+WITH listed AS (
+    SELECT
+        listings.image_id,
+        listings.content_key,
+        refusals.content_key IS NOT NULL AS refused,
+        listings.content_key IN (
+            SELECT work.content_key
+            FROM birdwalk.work
+            JOIN birdwalk.runs USING (run_id)
+            JOIN birdwalk.indexes USING (index_name)
+            JOIN birdwalk.spaces USING (index_id, model, dimension, preprocessing)
+            WHERE spaces.space_id = $4 AND runs.verdict = 'completed' AND work.error IS NOT NULL
+        ) AS leftover
+    FROM birdwalk.listings
+    LEFT JOIN birdwalk.refusals
+        ON refusals.space_id = $4 AND refusals.content_key = listings.content_key
+    WHERE listings.run_id = $1
+        AND NOT EXISTS (
+            SELECT FROM unnest($6::text[]) AS newer (prefix)
+            WHERE starts_with(listings.image_id, newer.prefix)
+        )
+),
+shown AS (
+    SELECT images.image_id, images.content_key
+    FROM {images} AS images
+    JOIN {vectors} AS vectors USING (content_key)
+    WHERE images.bucket = $2 AND starts_with(images.image_id, $3)
+        AND NOT EXISTS (
+            SELECT FROM unnest($6::text[]) AS newer (prefix)
+            WHERE starts_with(images.image_id, newer.prefix)
+        )
+)
 SELECT
-    count(*) FILTER (WHERE NOT objects.refused) AS listed,
-    count(stored.image_id) AS compared,
-    count(*) FILTER (WHERE NOT objects.refused AND stored.image_id IS NULL) AS missing,
+    count(*) FILTER (WHERE NOT listed.refused) AS listed,
+    count(*) FILTER (WHERE NOT listed.refused AND shown.image_id IS NULL) AS missing,
     count(*) FILTER (
-        WHERE NOT objects.refused AND stored.generation <> objects.generation
+        WHERE NOT listed.refused AND shown.content_key <> listed.content_key
     ) AS outdated,
     count(*) FILTER (
-        WHERE objects.image_id IS NULL
-            OR (objects.refused AND stored.generation <> objects.generation)
-    ) AS gone
-FROM (
-    SELECT objects.image_id, objects.generation, refusals.image_id IS NOT NULL AS refused
-    FROM birdwalk.objects
-    LEFT JOIN birdwalk.refusals
-        ON refusals.space_id = $4 AND refusals.bucket = $2
-        AND refusals.image_id = objects.image_id AND refusals.generation = objects.generation
-    WHERE objects.run_id = $1
-) AS objects
-FULL JOIN (
-    SELECT space.image_id, space.generation
-    FROM {table} AS space
-    WHERE space.bucket = $2 AND starts_with(space.image_id, $3)
-) AS stored USING (image_id)
-
--- name: select_space_changes
--- A few images each of what a space has not, has in an older version, and has though it is gone.
-(
-    SELECT 'missing' AS kind, objects.image_id
-    FROM birdwalk.objects
-    LEFT JOIN {table} AS stored
-        ON stored.bucket = $2 AND stored.image_id = objects.image_id
-    LEFT JOIN birdwalk.refusals
-        ON refusals.space_id = $4 AND refusals.bucket = $2
-        AND refusals.image_id = objects.image_id AND refusals.generation = objects.generation
-    WHERE objects.run_id = $1 AND stored.image_id IS NULL AND refusals.image_id IS NULL
-    ORDER BY objects.image_id
-    LIMIT 3
-)
-UNION ALL
-(
-    SELECT 'outdated', objects.image_id
-    FROM birdwalk.objects
-    JOIN {table} AS stored
-        ON stored.bucket = $2 AND stored.image_id = objects.image_id
-        AND stored.generation <> objects.generation
-    LEFT JOIN birdwalk.refusals
-        ON refusals.space_id = $4 AND refusals.bucket = $2
-        AND refusals.image_id = objects.image_id AND refusals.generation = objects.generation
-    WHERE objects.run_id = $1 AND refusals.image_id IS NULL
-    ORDER BY objects.image_id
-    LIMIT 3
-)
-UNION ALL
-(
-    SELECT 'gone', stored.image_id
-    FROM {table} AS stored
-    LEFT JOIN birdwalk.objects
-        ON objects.run_id = $1 AND objects.image_id = stored.image_id
-    LEFT JOIN birdwalk.refusals
-        ON refusals.space_id = $4 AND refusals.bucket = $2
-        AND refusals.image_id = objects.image_id AND refusals.generation = objects.generation
-    WHERE $5 AND stored.bucket = $2 AND starts_with(stored.image_id, $3)
-        AND (
-            objects.image_id IS NULL
-            OR (refusals.image_id IS NOT NULL AND stored.generation <> objects.generation)
+        WHERE $5 AND (
+            listed.image_id IS NULL
+            OR (listed.refused AND shown.content_key <> listed.content_key)
         )
-    ORDER BY stored.image_id
-    LIMIT 3
-)
+    ) AS gone,
+    count(*) FILTER (
+        WHERE NOT listed.refused AND listed.leftover
+            AND shown.content_key IS DISTINCT FROM listed.content_key
+    ) AS leftover,
+    count(shown.image_id) FILTER (WHERE $5 OR listed.image_id IS NOT NULL) AS compared
+FROM listed
+FULL JOIN shown USING (image_id)
 
--- name: select_extra
--- Rows of the listed part of the bucket whose image the listing does not have.
-SELECT stored.image_id, count(*) OVER () AS total
-FROM {table} AS stored
-LEFT JOIN birdwalk.objects
-    ON objects.run_id = $1 AND objects.image_id = stored.image_id
-WHERE stored.bucket = $2
-    AND starts_with(stored.image_id, $3)
-    AND objects.image_id IS NULL
-ORDER BY stored.image_id
-LIMIT 5
+-- name: select_lost
+-- Images that readers see, {shown}, and that they would not see any more in another space, {vectors}:
+-- whether it was refused them, how many there are, and a few of each.
+SELECT lost.refused, count(*) AS images, (array_agg(lost.uri ORDER BY lost.uri))[1:3] AS examples
+FROM (
+    SELECT
+        'gs://' || images.bucket || '/' || images.image_id AS uri,
+        refusals.content_key IS NOT NULL AS refused
+    FROM {images} AS images
+    JOIN {shown} AS shown USING (content_key)
+    LEFT JOIN {vectors} AS vectors USING (content_key)
+    LEFT JOIN birdwalk.refusals
+        ON refusals.space_id = $1 AND refusals.content_key = images.content_key
+    WHERE vectors.content_key IS NULL
+) AS lost
+GROUP BY lost.refused

@@ -22,24 +22,48 @@ class NearContent:
     distance: float
 
 
+@dataclass(frozen=True, slots=True)
+class StoredVector:
+    """The vector of an image that readers see, and the image's bucket."""
+
+    bucket: str
+    vector: Vector
+
+
+async def find_vectors(
+    connection: Connection, space: Space, image_id: str, bucket: str | None = None
+) -> list[StoredVector]:
+    """Return the vectors of the images of a name, one a bucket; of one bucket where it is given."""
+    rows = await connection.fetch(sql("select_vectors", **space.tables), bucket, image_id)
+    return [StoredVector(row["bucket"], row["embedding"].to_numpy()) for row in rows]
+
+
 async def find_vector(connection: Connection, space: Space, bucket: str, image_id: str) -> Vector:
     """Return the vector of an image that readers would see in a space.
 
     Raises:
         UnknownImage: they see none. (The blog's query would return five arbitrary rows.)
     """
-    stored = await connection.fetchval(sql("select_vector", **space.tables), bucket, image_id)
-    if stored is None:
-        alike = await connection.fetch(
-            sql("select_alike_names", images=space.images), bucket, image_id
-        )
-        hint = "".join(f" Did you mean {row['image_id']!r}?" for row in alike[:1])
-        raise UnknownImage(
-            f"Image {image_id!r} is not in index {space.index!r} for bucket {bucket!r}.{hint}"
-            " Give the full object name of an image in the bucket."
-        )
-    vector: Vector = stored.to_numpy()
-    return vector
+    found = await find_vectors(connection, space, image_id, bucket)
+    if not found:
+        raise await unknown_image(connection, space, image_id, bucket)
+    return found[0].vector
+
+
+async def unknown_image(
+    connection: Connection, space: Space, image_id: str, bucket: str | None = None
+) -> UnknownImage:
+    """Return the error for a name that no image has, with the most similar name there is.
+
+    Names of a bucket that were listed and are not published yet count as known too.
+    """
+    alike = await connection.fetchval(sql("select_alike_name", **space.tables), bucket, image_id)
+    where = "" if bucket is None else f" for bucket {bucket!r}"
+    hint = "" if alike is None else f" Did you mean {alike!r}?"
+    return UnknownImage(
+        f"Image {image_id!r} is not in index {space.index!r}{where}.{hint} Give the full object"
+        " name of an image, or ask by its gs:// address."
+    )
 
 
 async def widen_search(

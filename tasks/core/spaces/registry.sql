@@ -99,11 +99,3 @@ SELECT EXISTS (SELECT FROM {images} AS images JOIN {vectors} AS vectors USING (c
 -- name: count_writes
 -- A transaction wrote vectors, or removed some: what was measured before holds no more.
 UPDATE birdwalk.spaces SET writes = writes + 1 WHERE space_id = $1
-
--- name: delete_space
--- Forget one space; its refusals go with it.
-DELETE FROM birdwalk.spaces WHERE space_id = $1
-
--- name: drop_table
--- A table of an index or a space that nothing refers to any more.
-DROP TABLE IF EXISTS {table}

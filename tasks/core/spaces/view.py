@@ -1,5 +1,6 @@
 """What readers query: an index's view, and the function that searches it."""
 
+import hashlib
 import logging
 
 import asyncpg
@@ -88,6 +89,7 @@ async def show_space(connection: Connection, space: Space, extension: str) -> No
             )
         )
         await connection.execute(sql("update_active_space"), space.index, space.space_id)
+    await _let_owner_read(connection, space)
     await _comment_view(connection, space)
     await _create_function(connection, extension)
     await connection.execute(sql("update_published_at"), space.space_id)
@@ -103,6 +105,16 @@ async def drop_view(connection: Connection, index: str) -> None:
     await require_free_name(connection, index)
     await require_own_view(connection, index)
     await connection.execute(sql("drop_view", index=Identifier(index)))
+
+
+async def _let_owner_read(connection: Connection, space: Space) -> None:
+    """Let whom the view was given to read its tables: a view reads with the rights of its owner."""
+    owner = await connection.fetchval(
+        sql("select_owner_without_rights"), space.index, str(space.images), str(space.vectors)
+    )
+    if owner is not None:
+        await connection.execute(sql("grant_schema", owner=Identifier(owner)))
+        await connection.execute(sql("grant_tables", owner=Identifier(owner), **space.tables))
 
 
 async def _comment_view(connection: Connection, space: Space) -> None:
@@ -127,14 +139,24 @@ async def _comment_view(connection: Connection, space: Space) -> None:
 
 
 async def _create_function(connection: Connection, extension: str) -> None:
-    """Make find_similar where it is missing; one that somebody else made is left alone."""
+    """Make find_similar what it should be; one that somebody else made is left alone."""
+    statement = sql("create_find_similar", extension=Identifier(extension))
+    comment = f"{FUNCTION_COMMENT} ({hashlib.sha256(statement.encode()).hexdigest()[:8]})"
+    # Two indexes may be published at once, and both have this function.
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtext('birdwalk'))")
     row = await connection.fetchrow(sql("select_function"))
-    if row is not None:
-        if row["comment"] != FUNCTION_COMMENT:
-            logger.warning(
-                "public.find_similar(text, integer, text, text) exists and is not birdwalk's: it"
-                " was left alone."
-            )
+    if row is not None and row["comment"] == comment:
         return
-    await connection.execute(sql("create_find_similar", extension=Identifier(extension)))
-    await connection.execute(sql("comment_find_similar", comment=Literal(FUNCTION_COMMENT)))
+    if row is not None and not (row["comment"] or "").startswith(FUNCTION_COMMENT):
+        logger.warning(
+            "public.find_similar(text, integer, text, text) exists and is not birdwalk's: it was"
+            " left alone."
+        )
+        return
+    try:
+        async with connection.transaction():
+            await connection.execute(sql("load_extension", extension=Identifier(extension)))
+            await connection.execute(statement)
+            await connection.execute(sql("comment_find_similar", comment=Literal(comment)))
+    except asyncpg.InsufficientPrivilegeError as error:
+        logger.warning("The function public.find_similar is missing or not up to date: %s", error)

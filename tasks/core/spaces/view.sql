@@ -27,6 +27,25 @@ SELECT
 FROM {images} AS images
 JOIN {vectors} AS vectors USING (content_key)
 
+-- name: select_owner_without_rights
+-- The owner of a view, where it may not read the tables that the view reads.
+SELECT pg_get_userbyid(relowner)
+FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relname = $1
+    AND NOT (
+        has_schema_privilege(relowner, 'birdwalk', 'USAGE')
+        AND has_table_privilege(relowner, $2::text::regclass, 'SELECT')
+        AND has_table_privilege(relowner, $3::text::regclass, 'SELECT')
+    )
+
+-- name: grant_schema
+-- Let a role name what is in the schema.
+GRANT USAGE ON SCHEMA birdwalk TO {owner}
+
+-- name: grant_tables
+-- Let a role read the tables of an index.
+GRANT SELECT ON {images}, {vectors} TO {owner}
+
 -- name: comment_view
 -- How publish knows its own views, and what searches are told.
 COMMENT ON VIEW public.{index} IS {comment}
@@ -49,66 +68,96 @@ UPDATE birdwalk.indexes SET space_id = $2 WHERE index_name = $1
 UPDATE birdwalk.spaces SET published_at = now() WHERE space_id = $1
 
 -- name: select_function
--- Whether there is a function of that name and those arguments, and whose it is.
-SELECT
-    obj_description(pg_proc.oid, 'pg_proc') AS comment,
-    pg_has_role(proowner, 'USAGE') AS replaceable
+-- Whether there is a function of that name and those arguments, and whether birdwalk made it. Not by
+-- to_regprocedure, which in a transaction may not see what another one has made meanwhile.
+SELECT obj_description(pg_proc.oid, 'pg_proc') AS comment
 FROM pg_proc
-WHERE pg_proc.oid = to_regprocedure('public.find_similar(text, integer, text, text)')
+WHERE pronamespace = 'public'::regnamespace AND proname = 'find_similar'
+    AND oidvectortypes(proargtypes) = 'text, integer, text, text'
+
+-- name: load_extension
+-- A session knows pgvector's settings once it has handled a vector; before, only a superuser may give
+-- them to a function.
+SELECT '[1]'::{extension}.vector
 
 -- name: create_find_similar
 -- The nearest images of an index, with what its searches need: read from the view's comment, where
 -- the gate's measurement is. It reads with the rights of who asks, so SELECT on the view is enough.
--- A text body survives that the view is led to another space.
-CREATE FUNCTION public.find_similar(
+-- A text body survives that the view is led to another space. Where the approximate index gives
+-- fewer images than were asked for, the added zero keeps it out of a second, exact search.
+CREATE OR REPLACE FUNCTION public.find_similar(
     image text, count integer DEFAULT 10, prefix text DEFAULT '', index text DEFAULT 'image_embeddings'
 )
 RETURNS TABLE (image_id text, distance double precision, content text)
 LANGUAGE plpgsql
+STABLE
 SET hnsw.ef_search = 100
 SET hnsw.iterative_scan = 'strict_order'
 AS $find_similar$
 DECLARE
     view regclass := to_regclass(format('public.%I', index));
+    place text[] := regexp_match(image, '^gs://([^/]+)/(.+)$');
+    filtered boolean := coalesce(prefix, '') <> '';
+    wanted integer := coalesce(count, 10);
+    candidates integer;
+    measured integer;
+    images integer;
     question {extension}.vector;
     asked text;
-    measured integer;
+    detour text;
+    names text[];
+    distances double precision[];
+    contents text[];
 BEGIN
     IF view IS NULL THEN
         RAISE EXCEPTION 'There is no index %.', quote_literal(index)
             USING HINT = 'Give the name of a view that birdwalk made, as in index => ''cropped''.';
     END IF;
     EXECUTE format(
-        'SELECT embedding, content FROM %s WHERE image_id = $1 ORDER BY bucket LIMIT 1', view
-    ) INTO question, asked USING image;
-    IF question IS NULL THEN
+        'SELECT embedding, content, count(*) OVER () FROM %s'
+        ' WHERE image_id = $1 AND ($2 IS NULL OR bucket = $2) LIMIT 1',
+        view
+    ) INTO question, asked, images USING coalesce(place[2], image), place[1];
+    IF images IS NULL THEN
         RAISE EXCEPTION 'Image % is not in index %.', quote_literal(image), quote_literal(index)
             USING HINT = 'Give the full object name of an image of the index.';
+    ELSIF images > 1 THEN
+        RAISE EXCEPTION '% images of index % are called %.', images, quote_literal(index),
+            quote_literal(image) USING HINT = format('Ask by address, as in %L.', asked);
     END IF;
+    -- Behind a filter strict_order would leave out what it finds late, and relaxed_order gives
+    -- rows only almost in order.
+    candidates := wanted * CASE WHEN filtered THEN 4 ELSE 1 END;
     measured := substring(obj_description(view, 'pg_class') from 'hnsw.ef_search = (\d+)')::integer;
+    measured := greatest(measured, 2 * candidates, CASE WHEN filtered THEN 400 END);
     PERFORM
-        set_config(
-            'hnsw.ef_search',
-            least(1000, greatest(measured, 2 * count, CASE prefix WHEN '' THEN 0 ELSE 400 END))::text,
-            true
-        ),
-        -- Behind a filter strict_order would leave out what it finds late.
+        set_config('hnsw.ef_search', least(1000, greatest(1, measured))::text, true),
         set_config(
             'hnsw.iterative_scan',
-            CASE prefix WHEN '' THEN 'strict_order' ELSE 'relaxed_order' END,
+            CASE WHEN filtered THEN 'relaxed_order' ELSE 'strict_order' END,
             true
         );
-    RETURN QUERY EXECUTE format(
-        'WITH candidates AS MATERIALIZED ('
-        ' SELECT image_id, embedding OPERATOR({extension}.<->) $1 AS distance, content FROM %s'
-        ' WHERE content <> $2 AND starts_with(image_id, $3)'
-        ' ORDER BY embedding OPERATOR({extension}.<->) $1 LIMIT $4 * 4)'
-        ' SELECT image_id, distance, content FROM candidates ORDER BY distance, image_id LIMIT $4',
-        view
-    ) USING question, asked, prefix, count;
+    FOREACH detour IN ARRAY ARRAY['', ' + 0'] LOOP
+        EXECUTE format(
+            'WITH candidates AS MATERIALIZED ('
+            ' SELECT image_id, embedding OPERATOR({extension}.<->) $1 AS distance, content FROM %s'
+            ' WHERE content <> $2 AND starts_with(image_id, $3)'
+            ' ORDER BY (embedding OPERATOR({extension}.<->) $1)%s LIMIT $4'
+            '), nearest AS ('
+            ' SELECT * FROM candidates ORDER BY distance + 0, image_id, content LIMIT $5'
+            ') SELECT'
+            ' array_agg(image_id ORDER BY distance, image_id, content),'
+            ' array_agg(distance ORDER BY distance, image_id, content),'
+            ' array_agg(content ORDER BY distance, image_id, content)'
+            ' FROM nearest',
+            view, detour
+        ) INTO names, distances, contents USING question, asked, coalesce(prefix, ''), candidates, wanted;
+        EXIT WHEN cardinality(names) = wanted;
+    END LOOP;
+    RETURN QUERY SELECT * FROM unnest(names, distances, contents);
 END
 $find_similar$
 
 -- name: comment_find_similar
--- How publish knows its own function.
+-- How publish knows its own function, and whether it is the present one.
 COMMENT ON FUNCTION public.find_similar(text, integer, text, text) IS {comment}

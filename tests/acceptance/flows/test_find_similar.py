@@ -1,4 +1,4 @@
-"""Asking an index from a terminal and through Prefect, and the check that it is in order."""
+"""Asking an index from a terminal and through Prefect."""
 
 import json
 import re
@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import ArtifactFilter
-from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import PrefectHTTPStatusError
 
 from deployments.local.stack import Stack
@@ -20,28 +19,27 @@ from tests.acceptance.conftest import SamplesRun
 from tests.acceptance.flows.test_deployments import reaching
 from tests.acceptance.programs import Program
 from tests.acceptance.recorded import artifact_of
-from tests.support.databases import execute, fetchval
 
 FIND = "find-similar/find-similar"
 INDEX = "asked"
 
 
-def program(run: SamplesRun, module: str, **changes: str) -> Program:
+def program(run: SamplesRun, name: str, **changes: str) -> Program:
     """Return another program of ours, for the index of the samples."""
-    return replace(run.program, module=module, environment={**run.program.environment, **changes})
+    return replace(run.program, name=name, environment={**run.program.environment, **changes})
 
 
 @pytest.fixture
 def asking(samples_run: SamplesRun) -> Program:
-    """`python -m flows.find_similar` where there is a Prefect server."""
-    return program(samples_run, "flows.find_similar")
+    """`birdwalk similar` where there is a Prefect server."""
+    return program(samples_run, "birdwalk similar")
 
 
 @pytest.fixture
 def asking_alone(samples_run: SamplesRun, tmp_path: Path) -> Program:
-    """`python -m flows.find_similar` where there is none."""
+    """`birdwalk similar` where there is none."""
     changes = {"PREFECT_API_URL": "", "PREFECT_HOME": str(tmp_path / "prefect")}
-    return program(samples_run, "flows.find_similar", **changes)
+    return program(samples_run, "birdwalk similar", **changes)
 
 
 async def test_a_sentence_is_answered_with_a_table_a_picture_and_a_run(
@@ -100,7 +98,7 @@ async def test_a_local_picture_is_asked_with(
 ) -> None:
     assert samples_run
     Image.new("RGB", (2000, 1500), "#a6d8f5").save(tmp_path / "my sky.jpg")
-    finished = await asking_alone.run("--image", str(tmp_path / "my sky.jpg"))
+    finished = await asking_alone.run("--file", str(tmp_path / "my sky.jpg"))
     assert finished.status == 0, finished.err
     assert "Nearest to my sky.jpg" in finished.out
     assert len(finished.neighbours) == 10
@@ -111,7 +109,7 @@ ERRORS: Mapping[tuple[str, ...], str] = {
     (): "InvalidInput: Asked with nothing. Give exactly one of",
     ("--text", "a", "--image-id", "b"): "InvalidInput: Asked with image_id and text.",
     ("--image-id", "airplane.png"): "UnknownImage: .* Did you mean 'planes/airplane.png'?",
-    ("--image", "no such.png"): "UnreadablePicture: no such.png cannot be read",
+    ("--file", "no such.png"): "UnreadablePicture: no such.png cannot be read",
     ("--text", "a bird", "--index", "none"): "UnknownIndex: Index 'none' does not exist",
     ("--text", "x" * 1024 + "y"): "1024",
     ("--text", "a bird", "--count", "101"): "101",
@@ -133,6 +131,7 @@ async def test_an_error_is_said_on_standard_error_and_nothing_is_printed(
 async def test_a_question_through_the_api_is_answered_by_the_worker(
     worker_stack: Stack, prefect_client: PrefectClient
 ) -> None:
+    assert worker_stack
     embed = await prefect_client.read_deployment_by_name("embed-images/embed-images")
     wanted = {"index": INDEX, "prefix": "birds/", "requests_per_minute": 60_000}
     run = await prefect_client.create_flow_run_from_deployment(embed.id, parameters=wanted)
@@ -144,24 +143,6 @@ async def test_a_question_through_the_api_is_answered_by_the_worker(
     assert run.name == "similar to flamingo"
     page = await artifact_of(prefect_client, run.id, "similar-images")
     assert "birds/flamingo" in str(page.data)
-
-    check = await prefect_client.read_deployment_by_name("check-index/check-index")
-    sound = {"index": INDEX}
-    run = await prefect_client.create_flow_run_from_deployment(check.id, parameters=sound)
-    run = await reaching(prefect_client, run, "Completed")
-    assert (await artifact_of(prefect_client, run.id, "index-health")).description is not None
-
-    database = worker_stack.addresses.database_url
-    statement = "SELECT space_id FROM birdwalk.spaces WHERE index_name = $1"
-    table = f"birdwalk.space_{int(await fetchval(database, statement, INDEX))}"
-    await execute(database, f"DELETE FROM {table} WHERE image_id ~ 'owl'")  # noqa: S608 - a number
-    run = await prefect_client.create_flow_run_from_deployment(check.id, parameters=sound)
-    run = await reaching(prefect_client, run, "Failed")
-    assert run.state is not None
-    assert "2 missing" in (run.state.message or "")
-    assert "Run embed-images on gs://birdwalk/birds/" in (run.state.message or "")
-    page = await artifact_of(prefect_client, run.id, "index-health")
-    assert "`asked` is not in order" in str(page.data)
 
 
 async def test_the_form_has_bounds_dropdowns_and_descriptions(
@@ -186,21 +167,10 @@ async def test_the_form_has_bounds_dropdowns_and_descriptions(
         )
 
 
-async def test_the_check_has_a_schedule_of_its_own(
-    worker_stack: Stack, prefect_client: PrefectClient
-) -> None:
-    assert worker_stack
-    check = await prefect_client.read_deployment_by_name("check-index/check-index")
-    [schedule] = check.schedules
-    assert schedule.active
-    assert isinstance(schedule.schedule, CronSchedule)
-    assert schedule.schedule.timezone == "Europe/Berlin"
-
-
 async def test_duplicates_are_listed_and_shown(
     samples_run: SamplesRun, prefect_client: PrefectClient
 ) -> None:
-    finished = await program(samples_run, "flows.find_duplicates").run("--distance", "0.3")
+    finished = await program(samples_run, "birdwalk duplicates").run("--distance", "0.3")
     assert finished.status == 0, finished.err
     groups = re.match(r"(\d+) groups of (\d+) images", finished.fact("found"))
     assert groups is not None

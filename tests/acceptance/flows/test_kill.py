@@ -160,7 +160,7 @@ async def test_an_index_whose_building_was_killed_is_built_by_the_next_attempt(
         await until(lambda: postgres_began_anew(url, before))
         assert await fetch(url, INDEXES) == []
         assert (await build_index.build_index(run)).built
-    assert await fetch(url, INDEXES) == [("space_1_hnsw", True)]
+    assert await fetch(url, INDEXES) == [("vectors_1_hnsw", True)]
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ TEXTS = {
         "The image could not be decoded: Truncated File Read.",
         "after 1 attempt: broken/a|b.jpg",
     ),
-    "pending": (
+    "leftovers": (
         "Images that got no vector in their time: 1. The next run asks for them again.",
         "The service answered UNAVAILABLE",
         "Such as birds/flamingo.png",
@@ -33,7 +33,7 @@ TEXTS = {
         "multimodalembedding@001, 256 dimensions, crop-subject-1",
     ),
     "spaces": (
-        "The spaces of image_embeddings against gs://shown-",
+        "The spaces of image_embeddings against the 44 images that it shows",
         "times are UTC.",
         "multimodalembedding@001, 256 dimensions, crop-subject-1",
     ),
@@ -43,17 +43,17 @@ TEXTS = {
 RAW = ("| ---", "](", "data:image", '{"', "**", "`")
 """Markup and data that nobody should have to read."""
 
-CHANGES = ("missing", "outdated", "gone")
+SPACES = ("space", "status", "vectors", "images shown", "missing", "refused")
 TABLES = {
     "plan": (["images", "how many", "what becomes of them"], ["guard", "holds", "otherwise"]),
     "gate": (["check", "held", "found"],),
     "similar-images": (["rank", "image", "L2 distance"],),
     "index-health": (
-        ["space", "status", "rows", *CHANGES],
-        ["space", "table", "indexes", "HNSW", "dead rows"],
-        ["bucket", "last listed", "last synced"],
+        [*SPACES],
+        ["table", "size", "indexes", "HNSW", "dead rows"],
+        ["bucket", "last listed", "last published"],
     ),
-    "spaces": ([*("space", "status", "rows"), *CHANGES, "not compared", "published"],),
+    "spaces": ([*SPACES, "published"],),
 }
 PICTURES = ("similar-images", "duplicates")
 

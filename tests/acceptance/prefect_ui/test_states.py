@@ -18,7 +18,7 @@ async def test_a_run_says_its_counts(shown: ShownRuns) -> None:
     message = said(shown, "sync")
     assert message.endswith(f" 0 unchanged, 0 removed, {len(BROKEN)} refused.")
     assert int(message.split()[0]) > 0
-    assert said(shown, "pending").endswith(", 1 left for the next run.")
+    assert said(shown, "leftovers").endswith(", 1 left for the next run.")
 
 
 async def test_a_run_that_only_plans_spends_nothing_and_says_so(
@@ -38,7 +38,7 @@ async def test_a_run_that_only_plans_spends_nothing_and_says_so(
 async def test_a_dropped_space_is_listed_no_more(
     shown: ShownRuns, prefect_client: PrefectClient
 ) -> None:
-    assert said(shown, "dropped").startswith("Dropped space_2: ")
+    assert said(shown, "dropped").startswith("Dropped space 2 (multimodalembedding@001, ")
     listed = await artifact_of(prefect_client, shown.by_step["spaces"].id, "spaces")
     left = await artifact_of(prefect_client, shown.by_step["dropped"].id, "spaces")
     assert "crop-subject-1" in str(listed.data)

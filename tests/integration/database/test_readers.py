@@ -10,12 +10,12 @@ import pytest
 from tasks.core.database import connections
 from tasks.core.database.connections import Database, open_database
 from tasks.core.errors import DatabaseError, DatabaseUnavailable, UnknownIndex
-from tasks.core.searching.browse import browse, list_folders, list_syncs, summarise_spaces
+from tasks.core.searching.browse import browse, list_folders, list_published, list_syncs
 from tasks.core.searching.find_similar import find_similar
 from tasks.core.searching.question import Question
 from tasks.core.searching.searcher import Searcher, open_searcher
 from tasks.core.settings import Settings
-from tasks.core.spaces.registry import find_active_space
+from tasks.core.spaces.registry import require_shown_space
 from tests.support.databases import execute, secret
 from tests.support.relay import Relay
 from tests.support.waiting import until
@@ -45,14 +45,15 @@ async def test_a_user_who_may_only_read_can_ask_and_browse(reader: Settings) -> 
         )
         assert [found.image_id.split("/")[0] for found in answer.neighbours] == ["planes"] * 3
         async with searcher.database.connection() as connection:
-            space = await find_active_space(connection, INDEX)
+            space = await require_shown_space(connection, INDEX)
             assert len((await browse(connection, space, "birds/", 200)).images) == 24
             assert (await list_folders(connection, space, "")).prefixes
             assert await list_syncs(connection, INDEX)
-            assert await summarise_spaces(connection, INDEX)
-    with pytest.raises(DatabaseError, match="CREATE on the database"):
-        async with open_searcher(reader):
-            pass
+            assert await list_published(connection) == (INDEX,)
+    async with open_database(reader) as database:
+        with pytest.raises(DatabaseError, match=r"may not do this: .* CREATE on the database"):
+            async with database.transaction() as connection:
+                await connection.execute("DELETE FROM birdwalk.runs")
 
 
 async def test_who_may_not_even_read_is_told_what_to_grant(reader: Settings) -> None:

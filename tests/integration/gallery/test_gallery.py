@@ -188,12 +188,17 @@ async def test_an_index_that_is_missing_or_empty_is_shown_as_soon_as_it_is_there
         bucket.put_pictures(3)
         await sync(settings, bucket.name)
         assert len((await read(client, "/api/images"))["images"]) == 3
+        assert (await read(client, "/api/indexes"))[0]["images"] == 3
+        bucket.put("0004.png")
+        await sync(settings, bucket.name)
+        # Counted anew as soon as another state is shown.
+        assert (await read(client, "/api/indexes"))[0]["images"] == 4
         await sync(settings, bucket.name, index="another")
         names = [each["name"] for each in await read(client, "/api/indexes")]
         assert names == ["image_embeddings", "another"]
-        await execute(settings.database_url.get_secret_value(), "DELETE FROM birdwalk.space_1")
+        await execute(settings.database_url.get_secret_value(), "DELETE FROM birdwalk.images_1")
         assert "holds no image. Run embed-images" in (await refused(client, "/api/images"))[1]
-        assert len((await read(client, "/api/images", index="another"))["images"]) == 3
+        assert len((await read(client, "/api/images", index="another"))["images"]) == 4
     async with running_gallery(settings, "nothing") as client:
         # The one it was started with is not there: any other is shown.
         assert (await read(client, "/api/images"))["index"] == "another"

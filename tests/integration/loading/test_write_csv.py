@@ -12,7 +12,7 @@ from tasks.core.runs.lifecycle import open_run
 from tasks.core.runs.run import Run
 from tasks.core.settings import Settings
 from tasks.core.types import CsvReport
-from tests.support.buckets import LocalBucket
+from tests.support.buckets import LocalBucket, picture
 from tests.support.databases import fetch
 from tests.support.model_server import ModelServer
 from tests.support.sync import load, options, prepare, sync
@@ -40,7 +40,7 @@ ODD_NAMES = (
 def read(report: CsvReport) -> pd.DataFrame:
     """Read a CSV as the README says."""
     assert report.path is not None
-    return pd.read_csv(report.path, header=None)
+    return pd.read_csv(report.path, header=None, keep_default_na=False)
 
 
 async def test_the_csv_holds_the_tables_very_numbers(
@@ -83,18 +83,35 @@ async def test_a_run_that_embeds_nothing_leaves_no_csv(
     first = await sync(settings, bucket.name)
     second = await sync(settings, bucket.name)
     assert (second.csv.path, second.csv.rows) == (None, 0)
+    assert csv_file.file_markdown(second.csv) == "Nothing was embedded, so there is no CSV.\n"
     assert first.csv.path is not None
     assert first.csv.path.exists()
     assert [path.name for path in settings.data_directory.rglob("*.csv")] == ["embeddings.csv"]
 
 
-async def test_a_repeated_batch_is_in_the_csv_once(run: Run, bucket: LocalBucket) -> None:
+async def test_a_repeated_batch_and_a_copy_are_in_the_csv_once(
+    run: Run, bucket: LocalBucket
+) -> None:
     names = bucket.put_pictures(15)
-    await load(run, await prepare(run))
+    bucket.put("copy.png", picture(3))
+    await prepare(run)
+    await load(run)
     await embed_batch(run, 1)
     report = await write_csv.write_csv(run)
     assert report == await write_csv.write_csv(run)
     assert list(read(report)[0]) == names
+
+
+async def test_a_batch_of_another_machine_is_written_from_the_table(
+    run: Run, bucket: LocalBucket
+) -> None:
+    names = bucket.put_pictures(15)
+    await prepare(run)
+    await load(run)
+    before = (await write_csv.write_csv(run), run.csv.read_bytes())
+    run.part(1).unlink()
+    assert (await write_csv.write_csv(run), run.csv.read_bytes()) == before
+    assert list(read(before[0])[0]) == names
 
 
 async def test_refused_images_are_not_in_the_csv(
@@ -103,15 +120,23 @@ async def test_refused_images_are_not_in_the_csv(
     bucket.put_pictures(2)
     bucket.put("broken.png", b"not a picture")
     async with open_run(options(bucket.name), settings, "test") as run:
-        await load(run, await prepare(run))
+        await prepare(run)
+        await load(run)
         report = await write_csv.write_csv(run)
     assert report.rows == await model_server.answers() == 2
 
 
-async def test_the_preview_shows_names_and_first_numbers(run: Run, bucket: LocalBucket) -> None:
+async def test_the_pages_show_where_it_is_its_names_and_first_numbers(
+    run: Run, bucket: LocalBucket
+) -> None:
     bucket.put_pictures(12)
-    await load(run, await prepare(run))
-    preview = csv_file.preview(await write_csv.write_csv(run))
+    await prepare(run)
+    await load(run)
+    report = await write_csv.write_csv(run)
+    page = csv_file.file_markdown(report)
+    assert f"({run.csv.as_uri()}): 12 rows, 129 columns, no header" in page
+    assert f"pd.read_csv({str(run.csv)!r}, header=None, keep_default_na=False)" in page
+    preview = csv_file.preview(report)
     assert [row["image_id"] for row in preview] == [f"{number:04d}.png" for number in range(10)]
     assert list(preview[0]) == ["image_id", "v0", "v1", "v2", "..."]
     assert preview[0]["..."] == "125 more"

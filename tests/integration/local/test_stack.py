@@ -2,7 +2,6 @@
 
 import asyncio
 import stat
-import sys
 from pathlib import Path
 
 import asyncpg
@@ -12,11 +11,12 @@ from pydantic import SecretStr
 
 from deployments.local.errors import StackError
 from deployments.local.prefect import worker
-from deployments.local.processes.leftovers import marked
+from deployments.local.processes.identity import marked
 from deployments.local.processes.state import read_state, state_file
 from deployments.local.stack import StackOptions, running
 from tasks.core.settings import Settings
 from tests.support.local_stack import INSTANT, listens, options, serves
+from tests.support.waiting import until
 
 
 async def test_every_server_answers_and_is_gone_at_the_end(
@@ -31,7 +31,7 @@ async def test_every_server_answers_and_is_gone_at_the_end(
             await connection.close()
         assert stat.S_IMODE(state_file(state_directory).stat().st_mode) == 0o600
         assert addresses.prefect_api_url is None
-        assert len(marked(state_directory)) == (6 if sys.platform == "linux" else 0)
+        assert len(marked(state_directory)) == 3
     assert marked(state_directory) == []
     assert not listens(addresses.storage_endpoint)
     assert not read_state(state_directory).servers
@@ -97,6 +97,10 @@ deployments:
   work_pool: {name: birdwalk}
   pull:
   - prefect.deployments.steps.set_working_directory: {directory: "%s"}
+- name: daily
+  entrypoint: hello.py:hello
+  work_pool: {name: birdwalk}
+  schedules: [{interval: 86400}]
 """
 
 
@@ -107,7 +111,7 @@ async def state_of(api: httpx.AsyncClient, run: str) -> str:
     return str((await api.get(run)).json()["state"]["type"])
 
 
-async def test_prefect_and_its_worker_run_a_deployment(
+async def test_prefect_and_its_worker_run_a_deployment_and_schedule_another(
     state_directory: Path, one_picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "ROOT", tmp_path)
@@ -136,7 +140,14 @@ async def test_prefect_and_its_worker_run_a_deployment(
         connection = await asyncpg.connect(
             stack.addresses.database_url.replace("/birdwalk?", "/prefect?")
         )
-        assert await connection.fetchval("SELECT count(*) FROM flow_run") == 1
+        by_hand = "SELECT count(*) FROM flow_run WHERE NOT auto_scheduled"
+        assert await connection.fetchval(by_hand) == 1
+
+        async def the_next_days_are_scheduled() -> bool:
+            daily = "SELECT count(*) FROM flow_run WHERE auto_scheduled AND state_id IS NOT NULL"
+            return bool(await connection.fetchval(daily) > 0)
+
+        await until(the_next_days_are_scheduled, 90)
         await connection.close()
 
 

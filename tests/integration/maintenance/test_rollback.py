@@ -1,15 +1,13 @@
-"""An earlier space comes back at once and without a call, and what it lacks is said before."""
+"""An earlier space comes back at once and without a call, and what readers would lose is said."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 
 from tasks.core.database.connections import Database, open_database
-from tasks.core.errors import GuardStopped, SpaceBusy, IndexNameTaken, InvalidInput
-from tasks.core.maintenance.drop_space import drop_space
+from tasks.core.errors import GuardStopped, IndexNameTaken, InvalidInput, SpaceBusy
 from tasks.core.maintenance.rollback import list_spaces, switch_space
 from tasks.core.runs.lifecycle import open_run
 from tasks.core.settings import Settings
@@ -21,7 +19,11 @@ from tests.support.waiting import until
 
 INDEX = "image_embeddings"
 SHOWN = "SELECT DISTINCT vector_dims(embedding) FROM image_embeddings"
-SPACES = "SELECT dimension, status FROM birdwalk.spaces ORDER BY dimension"
+RIGHTS = "SELECT relacl::text FROM pg_class WHERE oid = 'image_embeddings'::regclass"
+REFUSE = """
+    INSERT INTO birdwalk.refusals (space_id, content_key, reason)
+    SELECT 1, content_key, 'cannot be decoded' FROM birdwalk.images_1 WHERE image_id = $1
+"""
 
 
 @pytest.fixture
@@ -38,187 +40,13 @@ async def publish_both(settings: Settings, bucket: LocalBucket) -> None:
     await sync(settings, bucket.name, dimension=256)
 
 
-async def test_the_view_goes_back_and_forth_between_spaces_without_a_call(
+async def test_the_view_goes_back_and_forth_without_a_call_and_readers_never_miss_it(
     settings: Settings, bucket: LocalBucket, database: Database, model_server: ModelServer, url: str
 ) -> None:
     await publish_both(settings, bucket)
     await model_server.reset()
-    for dimension, other in ((128, 256), (256, 128), (128, 256)):
-        report = await switch_space(database, INDEX, None, 0.0)
-        assert (report.space.dimension, report.rows) == (dimension, 10)
-        assert await fetch(url, SHOWN) == [(dimension,)]
-        assert set(await fetch(url, SPACES)) == {(dimension, "active"), (other, "retired")}
-    assert await model_server.calls() == 0
-
-
-async def test_going_back_goes_to_the_space_that_served_last(
-    settings: Settings, bucket: LocalBucket, database: Database
-) -> None:
-    await publish_both(settings, bucket)
-    await sync(settings, bucket.name, dimension=512)
-    assert (await switch_space(database, INDEX, None, 0.0)).space.dimension == 256
-    assert (await switch_space(database, INDEX, None, 0.0)).space.dimension == 512
-
-
-async def test_what_changed_since_a_space_served_is_said(
-    settings: Settings, bucket: LocalBucket, database: Database
-) -> None:
-    bucket.put_pictures(10)
-    await sync(settings, bucket.name, dimension=128)
-    bucket.put("new.png", picture(50))
-    bucket.put("newer.png", picture(51))
-    bucket.put("0003.png", picture(52))
-    bucket.delete("0004.png")
-    await sync(settings, bucket.name, dimension=256)
-    newest, oldest = await list_spaces(database, INDEX)
-    assert (newest.space.dimension, newest.rows, newest.listed) == (256, 11, 11)
-    assert (newest.missing, newest.outdated, newest.gone) == (0, 0, 0)
-    assert (oldest.rows, oldest.missing, oldest.outdated, oldest.gone) == (10, 2, 1, 1)
-    assert oldest.incomplete == pytest.approx(3 / 11)
-    report = await switch_space(database, INDEX, None, 0.5)
-    said = (
-        rf"Against gs://{bucket.name}/ as listed at 20\d\d-.* UTC, 2 images came since it last"
-        r" served \(new.png, newer.png\), 1 changed \(0003.png\)"
-        r" and 1 left the bucket \(0004.png\)\.$"
-    )
-    assert re.match(said, report.changes)
-
-
-async def test_a_space_that_lacks_too_much_is_refused_with_the_share_that_allows_it(
-    settings: Settings, bucket: LocalBucket, database: Database, url: str
-) -> None:
-    bucket.put_pictures(4)
-    await sync(settings, bucket.name, dimension=128)
-    bucket.put("new.png", picture(50))
-    await sync(settings, bucket.name, dimension=256)
-    lacks = r"has 1 missing and 0 outdated of 5 images listed .*20.0%.*set max_incomplete=0.201"
-    with pytest.raises(GuardStopped, match=lacks):
-        await switch_space(database, INDEX, None, 0.1)
-    assert await fetch(url, SHOWN) == [(256,)]
-    await switch_space(database, INDEX, None, 0.201)
-    assert await fetch(url, SHOWN) == [(128,)]
-
-
-async def test_a_listing_says_nothing_of_what_it_does_not_cover(
-    settings: Settings, bucket: LocalBucket, database: Database
-) -> None:
-    bucket.put_all(["birds/a.png", "birds/b.png", "planes/a.png"])
-    await sync(settings, bucket.name, dimension=128)
-    await sync(settings, bucket.name, dimension=256)
-    bucket.delete("birds/a.png")
-    bucket.delete("planes/a.png")
-    await sync(settings, bucket.name, dimension=256, prefix="birds/")
-    oldest = (await list_spaces(database, INDEX))[-1]
-    assert (oldest.listed, oldest.gone, oldest.elsewhere) == (1, 1, 1)
-    report = await switch_space(database, INDEX, None, 0.0)
-    assert f"Against gs://{bucket.name}/birds/ as listed at" in report.changes
-    assert report.changes.endswith("Not compared: 1 row of other buckets or prefixes.")
-    await sync(settings, bucket.name, dimension=128, limit=1)
-    cut_short = (await list_spaces(database, INDEX))[-1]
-    assert (cut_short.listed, cut_short.gone, cut_short.missing) == (1, 0, 0)
-    assert "cut short, so that nobody knows what left the bucket" in cut_short.changes
-
-
-async def test_only_the_space_that_was_chosen_is_read(
-    settings: Settings, bucket: LocalBucket, database: Database, url: str
-) -> None:
-    await publish_both(settings, bucket)
-    await sync(settings, bucket.name, dimension=512)
-    # Whoever reads this one waits for ever.
-    async with database.transaction() as connection:
-        await connection.execute("LOCK TABLE birdwalk.space_2")
-        async with asyncio.timeout(20):
-            assert (await switch_space(database, INDEX, 1, 0.0)).rows == 10
-    assert await fetch(url, SHOWN) == [(128,)]
-
-
-async def test_a_space_brought_up_to_date_is_whole_again(
-    settings: Settings, bucket: LocalBucket, database: Database, model_server: ModelServer
-) -> None:
-    await publish_both(settings, bucket)
-    bucket.put("new.png", picture(50))
-    await sync(settings, bucket.name, dimension=256)
-    await model_server.reset()
-    await sync(settings, bucket.name, dimension=128)
-    assert await model_server.calls() == 1
-    assert [report.incomplete for report in await list_spaces(database, INDEX)] == [0, 0]
-
-
-async def test_a_space_that_never_passed_the_gate_is_not_shown(
-    settings: Settings, bucket: LocalBucket, database: Database, url: str
-) -> None:
-    bucket.put_pictures(3)
-    await sync(settings, bucket.name, dimension=128)
-    async with open_run(options(bucket.name, dimension=256), settings, "test") as run:
-        await prepare(run)
-    half_made = await fetchval(url, "SELECT max(space_id) FROM birdwalk.spaces")
-    with pytest.raises(GuardStopped, match=r"never shown.*dimension 256 to finish"):
-        await switch_space(database, INDEX, half_made, 1.0)
-    assert await fetch(url, SHOWN) == [(128,)]
-
-
-async def test_a_refused_image_is_nothing_that_a_space_lacks(
-    settings: Settings, bucket: LocalBucket, database: Database
-) -> None:
-    bucket.put("broken.png", b"no picture")
-    await publish_both(settings, bucket)
-    for report in await list_spaces(database, INDEX):
-        assert (report.missing, report.incomplete) == (0, 0)
-
-
-async def test_only_what_is_there_can_be_shown_or_dropped(
-    settings: Settings, bucket: LocalBucket, database: Database
-) -> None:
-    assert await list_spaces(database, INDEX) == ()
-    with pytest.raises(InvalidInput, match=r"no index 'image_embeddings'.*embed-images makes one"):
-        await switch_space(database, INDEX, None, 0.1)
-    bucket.put_pictures(2)
-    await sync(settings, bucket.name)
-    with pytest.raises(InvalidInput, match="no earlier space"):
-        await switch_space(database, INDEX, None, 0.1)
-    for act in (switch_space(database, INDEX, 77, 0.1), drop_space(database, settings, INDEX, 77)):
-        with pytest.raises(InvalidInput, match="no space 77; it has 1"):
-            await act
-
-
-async def test_the_space_that_readers_see_is_not_dropped(
-    settings: Settings, bucket: LocalBucket, database: Database, url: str
-) -> None:
-    bucket.put("broken.png", b"no picture")
-    await publish_both(settings, bucket)
-    active, retired = [report.space.space_id for report in await list_spaces(database, INDEX)]
-    with pytest.raises(InvalidInput, match="shows: it was left alone"):
-        await drop_space(database, settings, INDEX, active)
-    assert (await drop_space(database, settings, INDEX, retired)).rows == 10
-    assert await fetch(url, SPACES) == [(256, "active")]
-    assert await fetchval(url, f"SELECT to_regclass('birdwalk.space_{retired}')") is None
-    assert await fetch(url, "SELECT DISTINCT space_id FROM birdwalk.refusals") == [(active,)]
-    assert await fetch(url, SHOWN) == [(256,)]
-    # What was dropped can be made anew.
-    assert (await sync(settings, bucket.name, dimension=128)).verdict.rows == 10
-
-
-async def test_an_index_that_a_run_holds_is_neither_switched_nor_are_its_spaces_dropped(
-    settings: Settings, bucket: LocalBucket, database: Database
-) -> None:
-    await publish_both(settings, bucket)
-    async with open_run(options(bucket.name), settings, "run busy-wren"):
-        for act in (
-            switch_space(database, INDEX, None, 1.0),
-            drop_space(database, settings, INDEX, 1),
-        ):
-            with pytest.raises(SpaceBusy, match="busy-wren"):
-                await act
-    await switch_space(database, INDEX, None, 0.0)
-
-
-async def test_readers_keep_their_rights_and_never_miss_the_index(
-    settings: Settings, bucket: LocalBucket, database: Database, url: str
-) -> None:
-    await publish_both(settings, bucket)
     await execute(url, "GRANT SELECT ON image_embeddings TO PUBLIC")
-    rights = "SELECT relacl::text FROM pg_class WHERE oid = 'image_embeddings'::regclass"
-    before = await fetchval(url, rights)
+    rights = await fetchval(url, RIGHTS)
     over = asyncio.Event()
     seen: set[int] = set()
 
@@ -237,12 +65,95 @@ async def test_readers_keep_their_rights_and_never_miss_the_index(
         return bool(seen) or reader.done()
 
     await until(has_read)
-    for _ in range(6):
-        await switch_space(database, INDEX, None, 0.0)
+    for dimension, status in ((128, "retired"), (256, "active")) * 3:
+        report = await switch_space(database, INDEX, None, 0.0)
+        assert (report.space.dimension, report.shown) == (dimension, 10)
+        assert report.changes == "It has all of the 10 images that readers saw before."
+        assert await fetch(url, SHOWN) == [(dimension,)]
+        assert (await list_spaces(database, INDEX))[0].space.status == status
     over.set()
     await reader
     assert seen == {128, 256}
-    assert await fetchval(url, rights) == before is not None
+    assert await fetchval(url, RIGHTS) == rights is not None
+    assert await model_server.calls() == 0
+
+
+async def test_going_back_goes_to_the_space_that_readers_saw_last(
+    settings: Settings, bucket: LocalBucket, database: Database
+) -> None:
+    await publish_both(settings, bucket)
+    await sync(settings, bucket.name, dimension=512)
+    assert (await switch_space(database, INDEX, None, 0.0)).space.dimension == 256
+    assert (await switch_space(database, INDEX, None, 0.0)).space.dimension == 512
+    assert (await switch_space(database, INDEX, 1, 0.0)).space.dimension == 128
+
+
+async def test_what_readers_would_lose_is_said_and_more_than_was_allowed_is_not_done(
+    settings: Settings, bucket: LocalBucket, database: Database, url: str
+) -> None:
+    bucket.put_pictures(10)
+    await sync(settings, bucket.name, dimension=128)
+    for number, name in enumerate(("0003.png", "new.png", "newer.png", "odd.png")):
+        bucket.put(name, picture(50 + number))
+    bucket.delete("0004.png")
+    await sync(settings, bucket.name, dimension=256)
+    await execute(url, REFUSE, "odd.png")
+    newest, oldest = await list_spaces(database, INDEX)
+    assert (newest.vectors, newest.shown, newest.losses.missing.images) == (12, 12, 0)
+    # The vector of what left the bucket is kept for a while, and not shown.
+    assert (oldest.vectors, oldest.shown, oldest.seen) == (10, 8, 12)
+    assert (oldest.losses.missing.images, oldest.losses.refused.images) == (3, 1)
+    at = f"gs://{bucket.name}"
+    changes = (
+        f"Of the 12 images that readers saw, it has no vector of 3 (such as {at}/0003.png,"
+        f" {at}/new.png, {at}/newer.png) and was refused 1 (such as {at}/odd.png)."
+    )
+    with pytest.raises(GuardStopped, match=r"25\.0% are.*set max_incomplete=0\.251") as stopped:
+        await switch_space(database, INDEX, None, 0.24)
+    assert changes in str(stopped.value)
+    assert await fetch(url, SHOWN) == [(256,)]
+    report = await switch_space(database, INDEX, None, 0.25)
+    assert (report.changes, report.shown) == (changes, 8)
+    assert await fetch(
+        url, "SELECT count(*), max(vector_dims(embedding)) FROM image_embeddings"
+    ) == [(8, 128)]
+    # Brought up to date, it lacks only what it was refused, which does not count.
+    assert (await sync(settings, bucket.name, dimension=128)).plan.calls == 3
+    await switch_space(database, INDEX, None, 0.0)
+    report = await switch_space(database, INDEX, None, 0.0)
+    assert report.changes.endswith(f"it was refused 1 (such as {at}/odd.png).")
+
+
+async def test_only_a_space_that_is_there_and_passed_the_gate_is_shown(
+    settings: Settings, bucket: LocalBucket, database: Database, url: str
+) -> None:
+    assert await list_spaces(database, INDEX) == ()
+    with pytest.raises(InvalidInput, match=r"no index 'image_embeddings'.*embed-images makes one"):
+        await switch_space(database, INDEX, None, 0.1)
+    bucket.put_pictures(3)
+    await sync(settings, bucket.name, dimension=128)
+    async with open_run(options(bucket.name, dimension=256), settings, "test") as run:
+        await prepare(run)
+    with pytest.raises(InvalidInput, match="no earlier space"):
+        await switch_space(database, INDEX, None, 0.1)
+    with pytest.raises(InvalidInput, match="no space 77; it has 2, 1"):
+        await switch_space(database, INDEX, 77, 0.1)
+    with pytest.raises(GuardStopped, match=r"never shown.*dimension 256 to finish"):
+        await switch_space(database, INDEX, 2, 1.0)
+    assert await fetch(url, SHOWN) == [(128,)]
+
+
+async def test_a_run_of_the_shown_space_keeps_it_and_a_run_of_another_does_not(
+    settings: Settings, bucket: LocalBucket, database: Database, url: str
+) -> None:
+    await publish_both(settings, bucket)
+    async with open_run(options(bucket.name, dimension=256), settings, "run busy-wren"):
+        with pytest.raises(SpaceBusy, match=r"Space 2, .*busy-wren.*Nothing was changed"):
+            await switch_space(database, INDEX, None, 0.0)
+    assert await fetch(url, SHOWN) == [(256,)]
+    async with open_run(options(bucket.name, dimension=128), settings, "run busy-wren"):
+        await switch_space(database, INDEX, None, 0.0)
+    assert await fetch(url, SHOWN) == [(128,)]
 
 
 async def test_a_view_that_is_not_ours_is_left_alone(
@@ -254,4 +165,6 @@ async def test_a_view_that_is_not_ours_is_left_alone(
     with pytest.raises(IndexNameTaken, match="not one of birdwalk's views"):
         await switch_space(database, INDEX, None, 1.0)
     assert await fetch(url, "SELECT whose FROM image_embeddings") == [("theirs",)]
-    assert await fetch(url, SPACES) == [(128, "retired"), (256, "active")]
+    assert [found.space.status for found in await list_spaces(database, INDEX)] == [
+        *("active", "retired")
+    ]

@@ -21,7 +21,10 @@ from tests.support.model_server import ModelServer
 from tests.support.sync import load, options, prepare, sync
 
 INDEX = "image_embeddings"
-SPACES = "SELECT preprocessing, status FROM birdwalk.spaces ORDER BY space_id"
+SPACES = """
+SELECT preprocessing, spaces.space_id = indexes.space_id
+FROM birdwalk.spaces JOIN birdwalk.indexes USING (index_id) ORDER BY spaces.space_id
+"""
 COLOURS = ("#c08030", "#f4f4f4", "#b03030", "#303030", "#e0c020")
 # Falls only on images whose address is sent.
 NO_ADDRESS_IS_READ = {"UNAUTHENTICATED": 1.0}
@@ -61,7 +64,7 @@ async def test_a_crop_fills_a_space_of_its_own_with_bytes_and_publishes_it(
     synced = await sync(settings, scenes.name, crop="subject")
     assert (synced.plan.calls, synced.total("retries")) == (5, 0)
     assert await model_server.calls() == 5
-    assert await fetch(url, SPACES) == [("none", "retired"), ("crop-subject-1", "active")]
+    assert await fetch(url, SPACES) == [("none", False), ("crop-subject-1", True)]
     cropped = await fetch(url, "SELECT image_id, embedding::text FROM image_embeddings")
     assert len(cropped) == 5
     assert not set(whole) & set(cropped)
@@ -96,7 +99,7 @@ async def test_a_picture_to_ask_with_is_cropped_as_those_of_the_space_were(
             assert answer.neighbours[1].distance > 0.1
         text = await find_similar(searcher, INDEX, Question(text="a bird"))
         assert len(text.neighbours) == 5
-        assert "128 dimensions, crop-subject-1" in answer_markdown(text, b"")
+        assert "128 dimensions, crop-subject-1" in answer_markdown(settings, text, b"")
 
 
 async def test_going_back_asks_the_whole_pictures_with_the_whole_picture(
@@ -117,21 +120,23 @@ async def test_going_back_asks_the_whole_pictures_with_the_whole_picture(
         assert "128 dimensions, crop-subject-1" in health_markdown(health)
     # The next run of a crop publishes its space again, at no cost.
     assert (await sync(settings, scenes.name, crop="subject")).plan.calls == 0
-    assert await fetch(url, SPACES) == [("none", "retired"), ("crop-subject-1", "active")]
+    assert await fetch(url, SPACES) == [("none", False), ("crop-subject-1", True)]
 
 
 async def test_only_the_version_that_was_listed_is_embedded(
     settings: Settings, scenes: LocalBucket, model_server: ModelServer
 ) -> None:
     async with open_run(options(scenes.name, crop="subject"), settings, "test") as run:
-        made = await prepare(run)
+        await prepare(run)
         scenes.put("2.png", scene(4))
         scenes.delete("1.png")
-        reports = await load(run, made)
-    assert [(report.embedded, report.gone, report.pending) for report in reports] == [(3, 1, 1)]
+        reports = await load(run)
+    assert [(report.embedded, report.gone, report.leftover) for report in reports] == [(3, 1, 1)]
     assert await model_server.calls() == 3
     synced = await sync(settings, scenes.name, crop="subject")
-    assert (synced.plan.calls + synced.plan.images("duplicate"), synced.verdict.rows) == (1, 4)
+    # What is there now is a copy of another picture.
+    assert (synced.plan.calls, synced.plan.images("moved or copied")) == (0, 4)
+    assert synced.published.images == 4
 
 
 async def test_what_cannot_be_decoded_is_refused_without_a_call(
@@ -139,7 +144,7 @@ async def test_what_cannot_be_decoded_is_refused_without_a_call(
 ) -> None:
     scenes.put("broken.png", b"no picture")
     synced = await sync(settings, scenes.name, crop="subject")
-    assert (synced.total("refused"), synced.verdict.rows) == (1, 5)
+    assert (synced.total("refused"), synced.verdict.images) == (1, 5)
     assert await model_server.calls() == 5
     reason = await fetchval(url, "SELECT reason FROM birdwalk.refusals")
     assert str(reason).startswith("The image is not a picture.")

@@ -11,10 +11,12 @@ from PIL import Image
 from tasks import publishing
 from tasks.core.pictures import thumbnails
 from tasks.core.publishing.publish import publish
-from tasks.core.reports.similar import answer_with_picture
+from tasks.core.reports.similar import draw_answer
 from tasks.core.runs.lifecycle import open_run
 from tasks.core.runs.run import as_current
+from tasks.core.searching.find_similar import find_similar
 from tasks.core.searching.question import Question
+from tasks.core.searching.searcher import open_searcher
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket
 from tests.support.sync import carry_out, options, prepare, sync
@@ -70,10 +72,10 @@ async def test_the_gate_holds_and_the_index_is_published(
     bucket.put(QUERY, jpeg_with_odd_exif(), "image/jpeg")
     bucket.put_all([LARGE, GONE, JUNK, BOMB])
     async with open_run(options(bucket.name, query=QUERY), settings, "test") as run:
-        done = await carry_out(run, await prepare(run))
+        await carry_out(run, await prepare(run))
         spoil(bucket)
         with as_current(run):
-            verdict = await publishing.verify.fn(done.index)
+            verdict = await publishing.verify.fn()
         assert {one.image_id for one in verdict.neighbours} == {LARGE, GONE, JUNK, BOMB}
         await publish(run)
         assert red(run.contact_sheet.read_bytes()) > 3_000
@@ -89,7 +91,9 @@ async def test_an_answer_is_given_and_its_sheet_written(
     monkeypatch.setattr(thumbnails, "MOST_BYTES", 200_000)
     spoil(bucket)
     (tmp_path / QUERY).write_bytes(jpeg_with_odd_exif())
-    for question in (Question(image_id=QUERY), Question(file=tmp_path / QUERY)):
-        answer, path = await answer_with_picture(settings, "image_embeddings", question)
-        assert {LARGE, GONE, JUNK, BOMB} <= {found.image_id for found in answer.neighbours}
-        assert red(path.read_bytes()) > 3_000
+    async with open_searcher(settings) as searcher:
+        for question in (Question(image_id=QUERY), Question(file=tmp_path / QUERY)):
+            answer = await find_similar(searcher, "image_embeddings", question)
+            assert {LARGE, GONE, JUNK, BOMB} <= {found.image_id for found in answer.neighbours}
+            path = await draw_answer(settings, await searcher.storage(), answer)
+            assert red(path.read_bytes()) > 3_000

@@ -1,5 +1,9 @@
 """Listing reads metadata only, all of it, and says what it passes over."""
 
+import json
+import re
+from datetime import UTC, datetime
+
 import pytest
 
 from tasks.core.errors import NothingToEmbed, StorageError
@@ -19,7 +23,7 @@ from tests.support.buckets import LocalBucket, picture
 from tests.support.databases import fetch, fetchval
 from tests.support.sync import options
 
-LISTED = "SELECT image_id FROM birdwalk.objects ORDER BY image_id"
+LISTED = "SELECT image_id FROM birdwalk.listings ORDER BY image_id"
 
 
 async def test_every_image_of_three_pages_is_listed(
@@ -50,7 +54,7 @@ async def test_a_limit_ends_the_listing_with_its_page(
     async with open_run(options("large", limit=7), settings, "test") as run:
         found = await list_images(run)
     assert (found.objects, found.images) == (1000, 7)
-    assert await fetchval(url, "SELECT max(image_id) FROM birdwalk.objects") == "00006.png"
+    assert await fetchval(url, "SELECT max(image_id) FROM birdwalk.listings") == "00006.png"
 
 
 async def test_only_metadata_is_read_and_the_right_to_list_is_enough() -> None:
@@ -72,7 +76,7 @@ async def test_only_metadata_is_read_and_the_right_to_list_is_enough() -> None:
         lister = ImageLister(client, "photos", MULTIMODAL_EMBEDDING)
         images = [image async for page in lister.pages("2026/", None) for image in page]
         client.close()
-    assert [image.name for image in images] == ["a.png", "b.png", "c.png"]
+    assert [image.image_id for image in images] == ["a.png", "b.png", "c.png"]
     # The client may look at the bucket by itself, where it may; no object is read.
     paths = {request.path for request in server.requests}
     assert paths <= {"/storage/v1/b/photos", "/storage/v1/b/photos/o"}
@@ -81,9 +85,10 @@ async def test_only_metadata_is_read_and_the_right_to_list_is_enough() -> None:
     for request in pages:
         assert request.parameters["prefix"] == "2026/"
         fields = request.parameters["fields"]
-        assert {"generation", "contentType", "md5Hash", "size"} <= set(
-            fields.removeprefix("items(").partition(")")[0].split(",")
-        )
+        assert fields.removeprefix("items(").partition(")")[0].split(",") == [
+            *("name", "size", "md5Hash", "crc32c", "generation", "contentType"),
+            *("contentEncoding", "updated", "metadata"),
+        ]
 
 
 async def test_images_are_known_by_content_type_and_by_extension_without_one(
@@ -126,7 +131,7 @@ async def test_a_prefix_leaves_the_rest_of_the_bucket_alone(
     assert await fetch(url, LISTED) == [("birds/duck.png",), ("birds/owl.png",)]
 
 
-async def test_each_image_comes_with_its_generation_and_content_hash(
+async def test_each_image_comes_with_its_version_and_what_is_equal_where_the_bytes_are(
     settings: Settings, bucket: LocalBucket, url: str
 ) -> None:
     same = picture(7)
@@ -136,11 +141,67 @@ async def test_each_image_comes_with_its_generation_and_content_hash(
     async with open_run(options(bucket.name), settings, "test") as run:
         await list_images(run)
     rows = await fetch(
-        url, "SELECT image_id, generation, content_hash FROM birdwalk.objects ORDER BY 1"
+        url, "SELECT image_id, generation, content_key FROM birdwalk.listings ORDER BY 1"
     )
     assert [row[1] for row in rows] == [bucket.generation(row[0]) for row in rows]
-    assert rows[0][2].startswith("md5:")
+    assert re.fullmatch(rf"md5:[\w+/]+==,crc32c:[\w+/]+==,{len(same)}", rows[0][2])
     assert rows[0][2] == rows[1][2] != rows[2][2]
+
+
+HOSTILE = {
+    "NUL": ("a\0b", "ab"),
+    "escaped NUL": (r"a\u0000b", r"a\u0000b"),
+    "backslash before NUL": ("a\\\0b", "a\\b"),
+    "lone surrogate": ("a\ud800b", "a?b"),
+    "quotes": ('"}\n\t\\', '"}\n\t\\'),
+    "emoji": ("🦜 ✈", "🦜 ✈"),
+}
+
+
+async def test_what_a_listing_says_of_an_object_reaches_the_table_whatever_it_is(
+    settings: Settings, url: str
+) -> None:
+    said = {
+        "size": "9",
+        "generation": "5",
+        "contentType": "image/png",
+        "contentEncoding": "gzip",
+        "updated": "2026-01-02T03:04:05.678Z",
+    }
+    items: list[dict[str, object]] = [
+        {"name": f"{name}.png", "md5Hash": "x", **said, "metadata": {value: value}}
+        for name, (value, _) in HOSTILE.items()
+    ]
+    items += [
+        {
+            "name": "header.png",
+            **said,
+            "contentType": "image/png; a=\0\ud800",
+            "contentEncoding": "\0",
+        },
+        {"name": "nothing.png", "generation": "6"},
+    ]
+
+    def answer(_request: Request) -> Answer:
+        return 200, {"items": items}
+
+    with answering_storage(answer) as server:
+        settings = settings.model_copy(update={"storage_endpoint": server.endpoint})
+        async with open_run(options("photos"), settings, "test") as run:
+            assert (await list_images(run)).images == len(items)
+    rows = await fetch(
+        url,
+        "SELECT image_id, size, content_type, content_encoding, updated, metadata"
+        " FROM birdwalk.listings",
+    )
+    updated = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
+    found = {name: fields for name, *fields in rows}
+    for name, (_, kept) in HOSTILE.items():
+        *fields, metadata = found[f"{name}.png"]
+        assert fields == [9, "image/png", "gzip", updated]
+        assert json.loads(metadata) == {kept: kept}, name
+    assert found["header.png"] == [9, "image/png; a=?", "", updated, None]
+    assert found["nothing.png"] == [None] * 5
 
 
 async def test_a_listing_replaces_the_last_one_of_its_index_only(
@@ -153,7 +214,7 @@ async def test_a_listing_replaces_the_last_one_of_its_index_only(
         bucket.put(f"after-{index}.png")
     listed = await fetch(
         url,
-        "SELECT index_name, count(*) FROM birdwalk.objects JOIN birdwalk.runs USING (run_id)"
+        "SELECT index_name, count(*) FROM birdwalk.listings JOIN birdwalk.runs USING (run_id)"
         " GROUP BY index_name ORDER BY index_name",
     )
     assert listed == [("other", 3), ("ours", 4)]

@@ -1,97 +1,144 @@
-"""A sync knows what it will ask for before it asks: what is new or changed, and nothing else."""
+"""A sync knows what it will ask for before it asks, and what becomes of each image."""
+
+from collections.abc import Callable
 
 import pytest
 
-from tasks.core.embedding.embed_batch import embed_batch
 from tasks.core.errors import UnknownImage
+from tasks.core.planning.plan_sync import plan_sync
 from tasks.core.runs.lifecycle import open_run
 from tasks.core.runs.run import Run
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket, picture
 from tests.support.databases import fetch, fetchval
 from tests.support.model_server import ModelServer
-from tests.support.sync import options, prepare, sync
+from tests.support.sync import Synced, options, prepare, sync
+from tests.support.truth import check_shown, contents, row_versions
 
-PENDING = "SELECT batch, image_id, kind FROM birdwalk.pending ORDER BY batch, image_id"
+WORK = "SELECT batch, image_id FROM birdwalk.work ORDER BY batch, image_id"
+BROKEN = b"this is no picture"
+
+Change = Callable[[LocalBucket], object]
 
 
-async def test_a_first_run_plans_every_image_once_in_numbered_batches(
+def put(name: str, number: int) -> Change:
+    return lambda bucket: bucket.put(name, picture(number))
+
+
+def spoil(*names: str) -> Change:
+    return lambda bucket: [bucket.put(name, BROKEN) for name in names]
+
+
+def delete(name: str) -> Change:
+    return lambda bucket: bucket.delete(name)
+
+
+def rename(name: str, new: str) -> Change:
+    return lambda bucket: bucket.rename(name, new)
+
+
+def both(*changes: Change) -> Change:
+    return lambda bucket: [change(bucket) for change in changes]
+
+
+CALLED = {"new", "changed"}
+CHANGES: dict[str, tuple[list[Change], dict[str, int]]] = {
+    "nothing": ([both()], {"refused before": 1}),
+    "a new picture": ([put("a.png", 90)], {"new": 1, "refused before": 1}),
+    "another picture": ([put("0002.png", 90)], {"changed": 1, "refused before": 1}),
+    "renamed": (
+        [rename("0000.png", "z/0.png")],
+        {"moved or copied": 1, "gone": 1, "refused before": 1},
+    ),
+    "copied": ([put("a.png", 0)], {"moved or copied": 1, "refused before": 1}),
+    "ten copies of a new picture": (
+        [lambda bucket: bucket.put_all([f"{number}.png" for number in range(10)], picture(90))],
+        {"new": 1, "moved or copied": 9, "refused before": 1},
+    ),
+    "swapped": (
+        [both(put("0000.png", 1), put("0001.png", 0))],
+        {"moved or copied": 2, "refused before": 1},
+    ),
+    "moved away, and another in its place": (
+        [both(put("a.png", 0), put("0000.png", 90))],
+        {"moved or copied": 1, "changed": 1, "refused before": 1},
+    ),
+    "written again": ([put("0000.png", 0)], {"rewritten": 1, "refused before": 1}),
+    "deleted": ([delete("0003.png")], {"gone": 1, "refused before": 1}),
+    "restored": (
+        [delete("0003.png"), put("0003.png", 3)],
+        {"moved or copied": 1, "refused before": 1},
+    ),
+    "changed, and back": (
+        [put("0003.png", 90), put("0003.png", 3)],
+        {"moved or copied": 1, "refused before": 1},
+    ),
+    "copies of what was refused": ([spoil("a.png", "0000.png")], {"refused before": 3}),
+    "a known picture in the place of a refused one": (
+        [put("broken.png", 1)],
+        {"moved or copied": 1},
+    ),
+    "a new picture in the place of a refused one": ([put("broken.png", 90)], {"new": 1}),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+async def test_a_change_costs_what_its_bytes_demand_and_the_plan_says_so_before(
+    settings: Settings, bucket: LocalBucket, model_server: ModelServer, url: str, what: str
+) -> None:
+    bucket.put_pictures(5)
+    bucket.put("broken.png", BROKEN)
+    steps, expected = CHANGES[what]
+    await sync(settings, bucket.name)
+    for change in steps:
+        change(bucket)
+        await model_server.reset()
+        synced = await sync(settings, bucket.name)
+        calls = await model_server.calls()
+    made = synced.plan
+    assert {one.kind: one.images for one in made.changes if one.images} == expected
+    assert {one.kind: one.calls for one in made.changes if one.calls} == {
+        kind: images for kind, images in expected.items() if kind in CALLED
+    }
+    assert made.unchanged == made.listed - sum(expected.values()) + expected.get("gone", 0)
+    assert calls == made.calls == synced.total("calls") == synced.total("answers")
+    assert synced.published.removed == expected.get("gone", 0)
+    present = contents(bucket)
+    pictures = {address: data for address, data in present.items() if data != BROKEN}
+    await check_shown(settings, url, pictures)
+    assert synced.published.images == synced.verdict.images == len(pictures)
+    await check_quiet(settings, bucket, model_server, url)
+
+
+async def check_quiet(
+    settings: Settings, bucket: LocalBucket, model_server: ModelServer, url: str
+) -> Synced:
+    """Let pass where a further run makes no call and writes no row that readers could see."""
+    before = await row_versions(url)
+    await model_server.reset()
+    quiet = await sync(settings, bucket.name)
+    assert await model_server.calls() == quiet.plan.calls == 0
+    assert quiet.plan.unchanged == quiet.listing.images - quiet.plan.images("refused before")
+    assert (quiet.published.changed, quiet.published.removed) == (0, 0)
+    assert quiet.plan.batches == ()
+    assert await row_versions(url) == before
+    return quiet
+
+
+async def test_a_first_run_plans_every_content_once_in_numbered_batches(
     run: Run, bucket: LocalBucket, url: str
 ) -> None:
     names = bucket.put_pictures(23)
+    bucket.put("copy.png", picture(22))
     made = await prepare(run)
-    assert (made.listed, made.images("new"), made.images("changed"), made.unchanged) == (
-        23,
-        23,
-        0,
-        0,
-    )
-    assert made.calls == 23
+    assert (made.listed, made.images("new"), made.calls, made.unchanged) == (24, 23, 23, 0)
     assert made.price == pytest.approx(0.0023)
     assert [(batch.first, batch.last) for batch in made.batches] == [(1, 10), (11, 20), (21, 23)]
-    assert await fetch(url, PENDING) == [
-        (1 + number // 10, name, "new") for number, name in enumerate(names)
-    ]
-
-
-async def test_a_second_run_asks_the_model_nothing(
-    settings: Settings, bucket: LocalBucket, model_server: ModelServer
-) -> None:
-    bucket.put_pictures(7)
-    first = await sync(settings, bucket.name)
-    assert await model_server.calls() == first.total("calls") == 7
-    await model_server.reset()
-    second = await sync(settings, bucket.name)
-    assert (second.plan.unchanged, second.plan.calls, second.plan.price) == (7, 0, 0.0)
-    assert second.plan.batches == ()
-    assert await model_server.calls() == 0
-    assert second.verdict.rows == 7
-
-
-async def test_only_new_and_overwritten_images_are_asked_for(
-    settings: Settings, bucket: LocalBucket, model_server: ModelServer, url: str
-) -> None:
-    bucket.put_pictures(6)
-    await sync(settings, bucket.name)
-    bucket.put("0003.png", picture(77))
-    bucket.put("another.png", picture(78))
-    await model_server.reset()
-    async with open_run(options(bucket.name), settings, "test") as run:
-        made = await prepare(run)
-        assert (made.images("new"), made.images("changed"), made.unchanged) == (1, 1, 5)
-        assert await fetch(url, PENDING) == [(1, "0003.png", "changed"), (1, "another.png", "new")]
-        await embed_batch(run, 1)
-    assert await model_server.calls() == 2
-
-
-async def test_what_another_index_or_dimension_knows_is_asked_for_again(
-    settings: Settings, bucket: LocalBucket
-) -> None:
-    bucket.put_pictures(4)
-    await sync(settings, bucket.name)
-    for changes in ({"index": "another"}, {"dimension": 256}):
-        async with open_run(options(bucket.name, **changes), settings, "test") as run:
-            assert (await prepare(run)).images("new") == 4
-
-
-async def test_a_refused_version_is_not_asked_for_again_but_its_successor_is(
-    settings: Settings, bucket: LocalBucket, model_server: ModelServer
-) -> None:
-    bucket.put_pictures(3)
-    bucket.put("text.png", b"this is not a picture")
-    first = await sync(settings, bucket.name)
-    assert first.total("refused") == 1
-    await model_server.reset()
-    second = await sync(settings, bucket.name)
-    assert (second.plan.images("refused before"), second.plan.calls) == (1, 0)
-    assert await model_server.calls() == 0
-    bucket.put("text.png", picture(5))
-    third = await sync(settings, bucket.name)
-    assert (third.plan.images("refused before"), third.plan.images("new"), third.verdict.rows) == (
-        0,
-        1,
-        4,
-    )
+    work = [(1 + number // 10, name) for number, name in enumerate(names)]
+    assert await fetch(url, WORK) == work
+    # What Prefect's retry of the task does.
+    assert await plan_sync(run) == made
+    assert await fetch(url, WORK) == work
 
 
 async def test_only_the_runs_own_work_is_kept(
@@ -101,8 +148,8 @@ async def test_only_the_runs_own_work_is_kept(
     for _ in range(3):
         async with open_run(options(bucket.name), settings, "test") as run:
             await prepare(run)
-    assert await fetchval(url, "SELECT count(*) FROM birdwalk.pending") == 3
-    assert await fetchval(url, "SELECT count(DISTINCT run_id) FROM birdwalk.pending") == 1
+    assert await fetchval(url, "SELECT count(*) FROM birdwalk.work") == 3
+    assert await fetchval(url, "SELECT count(DISTINCT run_id) FROM birdwalk.work") == 1
 
 
 async def test_a_listed_query_image_is_accepted_before_it_is_embedded(

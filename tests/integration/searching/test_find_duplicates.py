@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tasks.core.errors import InvalidInput, UnknownIndex
+from tasks.core.loading.build_index import build_index
 from tasks.core.publishing.publish import publish
 from tasks.core.reports.duplicates import draw_duplicates
 from tasks.core.runs.lifecycle import open_run
@@ -11,7 +12,7 @@ from tasks.core.searching import find_duplicates as duplicates
 from tasks.core.searching.find_duplicates import find_duplicates
 from tasks.core.searching.searcher import open_searcher
 from tasks.core.settings import Settings
-from tasks.core.types import Vector
+from tasks.core.types import Image, Vector
 from tests.support.buckets import LocalBucket, picture
 from tests.support.databases import execute, fetchval
 from tests.support.sync import options, sync
@@ -49,14 +50,16 @@ GROUPS = [{7, *range(1_000, 1_060)}, {5, 100, 3_000}]
 async def test_planted_duplicates_come_out_and_nothing_else(
     settings: Settings,
     url: str,
+    monkeypatch: pytest.MonkeyPatch,
     hnsw: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
+    monkeypatch.setattr(duplicates, "ROWS_THAT_PAY", ROWS)
     async with open_run(options("synthetic"), settings, "test") as run:
         await fill_space(run, iter(planted()))
         if hnsw:
-            statement = "CREATE INDEX x ON birdwalk.space_1 USING hnsw (embedding vector_l2_ops)"
+            statement = "CREATE INDEX x ON birdwalk.vectors_1 USING hnsw (embedding vector_l2_ops)"
             await execute(url, statement)
-        await execute(url, "ANALYZE birdwalk.space_1")
+        await build_index(run)
         await publish(run)
     async with open_searcher(settings) as searcher:
         found = await find_duplicates(searcher, INDEX, 0.1)
@@ -82,17 +85,44 @@ async def test_planted_duplicates_come_out_and_nothing_else(
         await until(is_used)
 
 
-async def test_copies_of_the_same_bytes_are_one_group_whatever_the_search_finds(
+async def test_copies_are_one_group_and_are_searched_for_once(
     settings: Settings, bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(duplicates, "NEAREST", 0)
-    bucket.put_all([f"copy-{number:02d}.png" for number in range(40)], picture(3))
-    bucket.put("other.png", picture(4))
+    monkeypatch.setattr(duplicates, "NEAREST", 0)  # however few a search finds
+    copies = bucket.put_all([f"copies/{number:02d}.png" for number in range(40)], picture(3))
+    bucket.put_all(["copies/other.png", "another.png"], picture(4))
     await sync(settings, bucket.name)
     async with open_searcher(settings) as searcher:
         found = await find_duplicates(searcher, INDEX, 0.0)
-        assert [len(group.images) for group in found.groups] == [40]
-        assert (await draw_duplicates(searcher, found)).startswith(b"\x89PNG")
+        assert [(len(group.images), group.contents) for group in found.groups] == [(40, 1), (2, 1)]
+        assert {group.distance for group in found.groups} == {0}
+        assert (found.spare, found.copies) == (40, 40)
+        png = await draw_duplicates(await searcher.storage_or_none(), found)
+        assert png.startswith(b"\x89PNG")
+        # One of the two others is not of the prefix.
+        [group] = (await find_duplicates(searcher, INDEX, 0.0, prefix="copies/")).groups
+        assert [image.image_id for image in group.images] == copies
+
+
+async def test_near_duplicates_come_with_all_their_copies_and_without_what_has_no_image(
+    settings: Settings,
+) -> None:
+    vectors = list(uniform(100, 128))
+    for number in range(1, 31):  # more than a search looks at
+        vectors[number] = vectors[0]
+    vectors[50] = near(vectors[0], 0.05, 1)
+    images = [
+        Image("b", name, 1, key)
+        for name, key in (("one.png", "000000"), ("two.png", "000000"), ("near.png", "000050"))
+    ]
+    async with open_run(options("b"), settings, "test") as run:
+        await fill_space(run, iter(vectors), images)
+        await publish(run)
+    async with open_searcher(settings) as searcher:
+        [group] = (await find_duplicates(searcher, INDEX, 0.1)).groups
+        assert [image.image_id for image in group.images] == ["near.png", "one.png", "two.png"]
+        assert group.contents == 2
+        assert group.distance == pytest.approx(0.05, abs=0.005)
 
 
 async def test_wrong_questions_are_refused(settings: Settings) -> None:

@@ -7,23 +7,21 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tasks.core.database.connections import open_database
-from tasks.core.errors import (
-    InvalidInput,
-)
-from tasks.core.maintenance.rollback import switch_space
-from tasks.core.reports.similar import answer_with_picture, draw_answer
+from tasks.core.errors import InvalidInput, UnknownImage
+from tasks.core.google.storage import object_link
+from tasks.core.reports.similar import draw_answer
 from tasks.core.searching.find_similar import Answer, find_similar
 from tasks.core.searching.question import Question
 from tasks.core.searching.searcher import Searcher, open_searcher
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket, picture
-from tests.support.databases import fetch, fetchval
+from tests.support.databases import execute, fetch, fetchval
 from tests.support.model_server import ModelServer
 from tests.support.sync import sync
 
 INDEX = "image_embeddings"
 PLANE = "planes/airplane.png"
+PLANES = 20
 FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -41,7 +39,7 @@ async def test_planes_are_nearest_to_a_plane_and_the_plane_itself_is_left_out(
     answer = await find_similar(samples, INDEX, Question(image_id=PLANE))
     assert kinds(answer)[:5] == ["planes"] * 5
     assert PLANE not in names(answer)
-    assert [found.rank for found in answer.neighbours] == list(range(1, 11))
+    assert len(answer.neighbours) == 10
     distances = [found.distance for found in answer.neighbours]
     assert distances == sorted(distances)
     assert answer.uri == f"gs://birdwalk/{PLANE}"
@@ -126,7 +124,7 @@ async def test_a_sentence_finds_its_kind(samples: Searcher, text: str, kind: str
 async def test_a_text_that_the_model_cuts_is_answered_with_a_warning(samples: Searcher) -> None:
     answer = await find_similar(samples, INDEX, Question(text="airplane " * 40))
     assert kinds(answer)[0] == "planes"
-    assert "about 40 tokens" in answer.warnings[0]
+    assert "40 words" in answer.warnings[0]
 
 
 async def test_the_measures_agree_on_the_order_and_with_postgres(samples: Searcher) -> None:
@@ -162,22 +160,24 @@ async def test_a_prefix_leaves_only_what_begins_with_it(samples: Searcher) -> No
 async def test_the_links_open_the_very_objects(samples: Searcher, sample_files: Path) -> None:
     answer = await find_similar(samples, INDEX, Question(image_id=PLANE, count=1))
     [found] = answer.neighbours
-    assert found.link.startswith(samples.settings.storage_endpoint or "-")
-    response = (await samples.storage())._http.get(found.link)
+    link = object_link(samples.settings, found.bucket, found.image_id)
+    assert link.startswith(samples.settings.storage_endpoint or "-")
+    response = (await samples.storage())._http.get(link)
     assert response.content == (sample_files / found.image_id).read_bytes()
 
 
 async def test_the_sheet_shows_the_question_and_the_neighbours(
     samples: Searcher, sample_files: Path
 ) -> None:
-    answer, path = await answer_with_picture(
-        samples.settings, INDEX, Question(file=sample_files / PLANE, count=3)
-    )
+    answer = await find_similar(samples, INDEX, Question(file=sample_files / PLANE, count=3))
+    path = await draw_answer(samples.settings, await samples.storage_or_none(), answer)
     with Image.open(path) as sheet:
         assert len(sheet.convert("RGB").getcolors(1 << 24) or ()) > 50
     assert path.stat().st_size < 200_000
-    blank = await draw_answer(samples, Answer(answer.question, answer.space, None, (), 0))
-    assert blank != path.read_bytes()
+    shown = path.read_bytes()
+    # Without credentials there is a sheet of blank tiles.
+    assert await draw_answer(samples.settings, None, answer) == path
+    assert path.read_bytes() != shown
 
 
 async def test_a_name_in_two_buckets_is_asked_by_its_address(
@@ -185,7 +185,6 @@ async def test_a_name_in_two_buckets_is_asked_by_its_address(
 ) -> None:
     bucket.put("same.png", picture(1))
     await sync(settings, bucket.name)
-    await sync(settings, "birdwalk", prefix="planes/")
     other = LocalBucket(f"{bucket.name}-2", bucket.client)
     other.client.create_bucket(other.name)
     other.put("same.png", picture(2))
@@ -196,11 +195,48 @@ async def test_a_name_in_two_buckets_is_asked_by_its_address(
         question = Question(uri=f"gs://{bucket.name}/same.png", prefix="same")
         answer = await find_similar(searcher, INDEX, question)
         assert [found.uri for found in answer.neighbours] == [f"gs://{other.name}/same.png"]
-        # Only the last listing has dates.
-        dated = Question(image_id=PLANE, count=100, uploaded_after=FIRST_DAY)
-        answer = await find_similar(searcher, INDEX, dated)
-        assert names(answer) == ["same.png"]
-        assert "21 images have no known upload date" in answer.warnings[1]
+
+
+async def test_a_date_is_asked_of_all_buckets_and_prefixes_whatever_was_listed_last(
+    settings: Settings, url: str, bucket: LocalBucket
+) -> None:
+    bucket.put_pictures(3, "old/")
+    await sync(settings, bucket.name)
+    bucket.put_pictures(2, "new/")
+    await sync(settings, bucket.name, prefix="new/")
+    await sync(settings, "birdwalk", prefix="planes/")
+    updated = "UPDATE birdwalk.images_1 SET updated = $1 WHERE image_id ~ $2"
+    for prefix, day in (("^old/", 1), ("^new/", 2), ("^planes/", 3)):
+        await execute(url, updated, FIRST_DAY.replace(day=day), prefix)
+    await execute(url, updated, None, "^new/0001")
+    async with open_searcher(settings) as searcher:
+        for day, found in ((1, 3 + 1 + PLANES), (2, 1 + PLANES), (3, PLANES), (4, 0)):
+            question = Question(
+                uri=f"gs://birdwalk/{PLANE}", count=100, uploaded_after=FIRST_DAY.replace(day=day)
+            )
+            answer = await find_similar(searcher, INDEX, question)
+            expected = found - 1 if found else 0  # the plane itself
+            assert len(answer.neighbours) == expected
+            assert len(answer.warnings) == 1
+
+
+async def test_copies_are_at_distance_0_and_what_readers_do_not_see_is_not_found(
+    settings: Settings, url: str, bucket: LocalBucket
+) -> None:
+    bucket.put_pictures(4)
+    bucket.put_all(["copy-1.png", "copy-2.png"], picture(0))
+    bucket.put("refused.png", picture(9))
+    await sync(settings, bucket.name)
+    # As where the model refuses the content: an image without a vector.
+    lost = "DELETE FROM birdwalk.vectors_1 USING birdwalk.images_1 WHERE image_id = 'refused.png'"
+    await execute(url, f"{lost} AND images_1.content_key = vectors_1.content_key")
+    async with open_searcher(settings) as searcher:
+        answer = await find_similar(searcher, INDEX, Question(image_id="0000.png"))
+        assert names(answer)[:2] == ["copy-1.png", "copy-2.png"]
+        assert [found.distance for found in answer.neighbours[:2]] == [0, 0]
+        assert sorted(names(answer)[2:]) == ["0001.png", "0002.png", "0003.png"]
+        with pytest.raises(UnknownImage, match=r"is not in index 'image_embeddings'\. Give"):
+            await find_similar(searcher, INDEX, Question(image_id="refused.png"))
 
 
 async def test_the_space_that_readers_see_is_asked_and_no_other(
@@ -209,10 +245,7 @@ async def test_the_space_that_readers_see_is_asked_and_no_other(
     bucket.put_pictures(5)
     question = Question(text="airplane", count=2)
     async with open_searcher(settings) as searcher:
-        for dimension in (256, 128):
+        for dimension in (256, 128, 256):
             await sync(settings, bucket.name, dimension=dimension)
             answer = await find_similar(searcher, INDEX, question)
             assert answer.space.dimension == dimension
-        async with open_database(settings) as database:
-            await switch_space(database, INDEX, None, 1.0)
-        assert (await find_similar(searcher, INDEX, question)).space.dimension == 256

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from deployments.local.stack import Stack
+from tasks.core.database.connections import Connection
 from tasks.core.database.statements import statements_of
 from tasks.core.loading.build_index import build_index
 from tasks.core.publishing.publish import publish
@@ -19,7 +20,8 @@ from tasks.core.searching.searcher import Searcher, open_searcher
 from tasks.core.settings import Settings
 from tasks.core.spaces.hnsw import ROWS_THAT_PAY, has_hnsw
 from tasks.core.spaces.nearest import widen_search
-from tasks.core.spaces.registry import find_active_space, space_table
+from tasks.core.spaces.registry import Space, require_shown_space
+from tasks.core.types import Image, Vector
 from tests.support.databases import execute, fresh_database, settings_for
 from tests.support.sync import options
 from tests.support.vectors import clustered, fill_space
@@ -49,6 +51,13 @@ class Synthetic:
         return [name for name in wanted if name.startswith(prefix)][:count]
 
 
+def image(number: int, folder: str = "") -> Image:
+    """Return the image of a number."""
+    name = f"{folder}{number:06d}.png"
+    updated = FIRST_DAY + timedelta(minutes=number)
+    return Image(BUCKET, name, 1, f"{number:06d}", updated=updated)
+
+
 @pytest.fixture(scope="module")
 async def synthetic(
     stack: Stack, database_server: str, tmp_path_factory: pytest.TempPathFactory
@@ -58,16 +67,9 @@ async def synthetic(
         settings = settings_for(stack, url, tmp_path_factory.mktemp("data"))
         vectors = list(clustered(ROWS, 128, CLUSTERS))
         async with open_run(options(BUCKET), settings, "test") as run:
-            await fill_space(run, iter(vectors))
+            await fill_space(run, iter(vectors), [image(number) for number in range(ROWS)])
             await build_index(run)
             await publish(run)
-        await execute(
-            url,
-            "UPDATE birdwalk.objects SET updated ="
-            " $1::timestamptz + left(image_id, 6)::integer * interval '1 minute'",
-            FIRST_DAY,
-        )
-        await execute(url, "ANALYZE birdwalk.objects")
         async with open_searcher(settings) as searcher:
             yield Synthetic(searcher, np.array(vectors), url)
 
@@ -105,27 +107,43 @@ async def test_a_filter_returns_exactly_the_wanted_rows(
         truth = synthetic.truth(number, prefix, after, count)
         assert len(found) == len(set(found)) == len(truth)
         assert all(name.startswith(prefix) and int(name[:6]) >= after for name in found)
+        distances = [neighbour.distance for neighbour in answer.neighbours]
+        assert distances == sorted(distances)
         hits += len(set(found) & set(truth))
         wanted += len(truth)
     assert hits >= 0.98 * wanted
+
+
+async def plan(
+    connection: Connection, space: Space, vector: Vector, prefix: str = "", minute: int = 0
+) -> str:
+    since = FIRST_DAY + timedelta(minutes=minute) if minute else None
+    rows = await connection.fetch(
+        f"EXPLAIN {find_similar_sql('search', **space.tables)}", vector, 10, prefix, 40, since
+    )
+    return "\n".join(row[0] for row in rows)
 
 
 async def test_the_planner_takes_the_index_for_a_wide_filter_and_not_for_a_narrow_one(
     synthetic: Synthetic,
 ) -> None:
     async with synthetic.searcher.database.transaction() as connection:
-        space = await find_active_space(connection, INDEX)
+        space = await require_shown_space(connection, INDEX)
         assert await has_hnsw(connection, space)
         await widen_search(connection, space, 40, filtered=True)
         await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
-        plans = {}
-        for prefix in ("", "00", "01000"):
-            rows = await connection.fetch(
-                f"EXPLAIN {find_similar_sql('search', table=space_table(space))}",
-                *(synthetic.vectors[0], 10, prefix, 40),
-            )
-            plans[prefix] = "_hnsw" in "\n".join(row[0] for row in rows)
-    assert plans == {"": True, "00": True, "01000": False}
+        vector = synthetic.vectors[0]
+        for filters in ({}, {"prefix": "00"}, {"minute": 3_000}):
+            wide = await plan(connection, space, vector, **filters)
+            assert "vectors_1_hnsw" in wide, filters
+            # From a content to its names, one look each; never a scan of all names.
+            assert "images_1_content_key" in wide, filters
+            assert "Hash Join" not in wide, filters
+            # The scan's order is only almost right: all candidates are sorted.
+            assert "Presorted Key" not in wide, filters
+        for filters in ({"prefix": "01000"}, {"minute": ROWS - 4}):
+            narrow = await plan(connection, space, vector, **filters)
+            assert "vectors_1_hnsw" not in narrow, filters
 
 
 async def test_all_that_match_are_found_where_the_index_gives_up_early(
@@ -133,13 +151,8 @@ async def test_all_that_match_are_found_where_the_index_gives_up_early(
 ) -> None:
     """The 1,000 images nearest to the question are called otherwise than what it looks for."""
     async with open_run(options(BUCKET), settings, "test") as run:
-        await fill_space(run, clustered(ROWS, 128, 12))
-        await execute(
-            database_url,
-            "UPDATE birdwalk.space_1 SET image_id ="
-            " CASE WHEN left(image_id, 6)::integer % 12 = 0 THEN 'near/' ELSE 'far/' END"
-            " || image_id",
-        )
+        images = [image(number, "far/" if number % 12 else "near/") for number in range(ROWS)]
+        await fill_space(run, clustered(ROWS, 128, 12), images)
         await build_index(run)
         await publish(run)
     await execute(

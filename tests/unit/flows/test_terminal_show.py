@@ -1,35 +1,50 @@
 """What a terminal shows of names: as they are, and nothing that a terminal or rich obeys."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from flows.terminal.outcomes import DuplicatesOutcome, SimilarOutcome, SyncOutcome
 from flows.terminal.show import (
-    DuplicatesOutcome,
-    SimilarOutcome,
-    SyncOutcome,
     show_duplicates,
     show_sentence,
     show_similar,
+    show_spaces,
     show_sync,
 )
 from tasks.core.reports.contact_sheet import contact_sheet_markdown
 from tasks.core.reports.duplicates import DuplicatesReport, GroupExample
 from tasks.core.reports.similar import answer_markdown
-from tasks.core.runs.summary import RunSummary, RunTotals
-from tasks.core.searching.find_duplicates import DuplicateGroup, StoredImage
-from tasks.core.searching.find_similar import Answer, SimilarImage
+from tasks.core.runs.summary import RunSummary
+from tasks.core.searching.find_duplicates import DuplicateGroup
+from tasks.core.searching.find_similar import Answer
 from tasks.core.searching.question import Question
+from tasks.core.settings import Settings
+from tasks.core.spaces.drift import SpaceReport
+from tasks.core.spaces.registry import Space
 from tasks.core.types import (
     Change,
+    Counts,
+    Image,
     Listing,
     Neighbour,
-    Space,
+    OutcomeReport,
     SyncPlan,
     Verdict,
 )
 
-SPACE = Space(1, "images", "multimodalembedding@001", 128, "none", "space_1", "active")
+SPACE = Space(1, 1, "images", "multimodalembedding@001", 128, "none", "active")
+LONG_AGO = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+RETIRED = replace(
+    SPACE,
+    space_id=2,
+    dimension=512,
+    preprocessing="crop-subject-1",
+    status="retired",
+    published_at=LONG_AGO,
+)
 ODD = ["img[/1].png", "photos/[old]/a.png", "[bold]a[/bold].png", "[link=x]a.png", ":smile:.png"]
 OBEYED = "a\x1b[31m\x9b2J\r\x07\u202e\ud800b.png"
 SHOWN = "a?[31m?2J????b.png"
@@ -42,13 +57,14 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def show_found(question: Question, name: str) -> None:
-    found = SimilarImage(1, "birdwalk", name, 0.25, "https://example.com/a%5B")
+    # Names of files may hold what is no text, those of an index may not.
+    found = Neighbour("birdwalk", name.replace("\ud800", "\u2029"), 0.25)
     answer = Answer(question, SPACE, None, (found,), 1)
     show_similar(SimilarOutcome(answer, Path(f"{name}.sheet"), None))
 
 
 def duplicates(groups: int, name: str, picture: Path | None) -> DuplicatesOutcome:
-    images = tuple(StoredImage("birdwalk", name) for _ in range(8))
+    images = tuple(Image("birdwalk", name, 1, "key") for _ in range(8))
     group = GroupExample.of(DuplicateGroup(images, 0.25))
     first = (group, *[GroupExample.of(DuplicateGroup(images[:2], 0.0))] * min(9, groups - 1))
     return DuplicatesOutcome(
@@ -57,12 +73,13 @@ def duplicates(groups: int, name: str, picture: Path | None) -> DuplicatesOutcom
 
 
 def synced(name: str) -> SyncOutcome:
-    plan = SyncPlan(1, 0, 0, (Change("new", 1, (name,)),), 0, 100, 0.0, 0.0, ())
+    plan = SyncPlan(1, 0, 0, (Change("new", 1, 1, (name,)),), 0, 0, 100, 0.0, 0.0, ())
     listing = Listing(objects=1, images=1, skipped={})
-    totals = RunTotals(1, 0, 0, 0, 1, 1, 0)
+    totals = Counts(images=1, embedded=1, calls=1, answers=1)
     verdict = Verdict((), name, (Neighbour("birdwalk", name, 0.25),), 1, None)
-    summary = RunSummary(1, "images", listing, plan, totals, 0, 0, 0.0, None, {})
-    return SyncOutcome(plan, None, summary, 0, verdict, Path(name), Path(name))
+    summary = RunSummary(1, "images", listing, plan, totals, 0, 0, 0, 0.0, None, {})
+    outcomes = OutcomeReport(0, 0)
+    return SyncOutcome(plan, None, summary, outcomes, verdict, Path(name), Path(name))
 
 
 @pytest.mark.parametrize(("name", "shown"), NAMES, ids=ascii)
@@ -104,7 +121,7 @@ def test_a_sentence_and_the_message_of_a_run_hold_nothing_that_a_terminal_obeys(
 ) -> None:
     show_sentence(f"Such as {name}.")
     assert capsys.readouterr().out == f"Such as {shown}.\n"
-    found = SimilarImage(1, "birdwalk", name, 0.25, "https://example.com/a")
+    found = Neighbour("birdwalk", name, 0.25)
     answer = Answer(Question(image_id=name), SPACE, None, (found,), 1)
     message = SimilarOutcome(answer, Path("a.png"), None).sentence
     assert message == f"1 image nearest to {shown}; the nearest is {shown}."
@@ -126,6 +143,23 @@ def test_duplicates_are_a_table_of_groups_and_the_files(
     assert out.replace("\n", "").isprintable()
 
 
+def test_spaces_are_a_table_and_what_each_is_made_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    reports = [SpaceReport(SPACE, 1_234_567, 7, 7), SpaceReport(RETIRED, 5, 4, 7)]
+    show_spaces("images", reports)
+    out = capsys.readouterr().out
+    assert out.startswith("The spaces of images against the 7 images")
+    assert "│     1 │ active  │ 1,234,567 │" in out
+    assert "│     2 │ retired │         5 │" in out
+    assert "…" not in out
+    assert (
+        " space 2  multimodalembedding@001, 512 dimensions, crop-subject-1; published: 2026-01-02"
+        in out
+    )
+
+
 def test_no_duplicates_are_no_table_and_no_picture(capsys: pytest.CaptureFixture[str]) -> None:
     show_duplicates(duplicates(0, "a.png", None))
     out = capsys.readouterr().out
@@ -139,12 +173,11 @@ def test_no_duplicates_are_no_table_and_no_picture(capsys: pytest.CaptureFixture
 def test_it_is_said_where_the_picture_shows_fewer_images_than_the_table(
     found: int, note: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = tuple(SimilarImage(n, "b", f"{n}.png", 0.1, "https://x") for n in range(found))
+    images = tuple(Neighbour("b", f"{n}.png", 0.1) for n in range(found))
     answer = Answer(Question(text="a", count=found), SPACE, None, images, 1)
     show_similar(SimilarOutcome(answer, Path("a.png"), None))
     out = capsys.readouterr().out
-    page = answer_markdown(answer, b"png")
-    neighbours = tuple(Neighbour("b", one.image_id, 0.1) for one in images)
-    gate = contact_sheet_markdown(Verdict((), "a", neighbours, 1, None), b"png")
+    page = answer_markdown(Settings(), answer, b"png")
+    gate = contact_sheet_markdown(Verdict((), "a", images, 1, None), b"png")
     for text in (out, page, gate):
         assert (f"{note}\n" in text) if note else ("The picture shows" not in text)

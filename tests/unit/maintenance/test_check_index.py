@@ -9,30 +9,26 @@ from tasks.core.maintenance.check_index import (
     IndexHealth,
     Source,
     SpaceHealth,
+    TableSize,
     _check_age,
     _check_drift,
     _check_search,
     age,
-    refuse_drifted,
+    require_in_order,
 )
 from tasks.core.reports.health import health_markdown, health_sentence
-from tasks.core.spaces.drift import LastListing, SpaceReport
+from tasks.core.spaces.drift import Drift, KeptListing, SpaceReport
 from tasks.core.spaces.registry import Space
 from tasks.core.types import Check
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
-SPACE = Space(7, "photos", "multimodalembedding@001", 128, "none", "space_7", "active")
+SPACE = Space(7, 1, "photos", "multimodalembedding@001", 128, "none", "active", published_at=NOW)
+SIZE = TableSize(1_000_000, 2_000_000, 3)
 LIMITS = HealthLimits(drift=0.05, listing_hours=36)
 
 
-def report(
-    rows: int = 100, listed: int = 100, missing: int = 0, outdated: int = 0, gone: int = 0
-) -> SpaceReport:
-    return SpaceReport(SPACE, rows, None, NOW, listed, missing, outdated, gone)
-
-
-def space(rows: int = 100, *approximate: str) -> SpaceHealth:
-    return SpaceHealth(report(rows), 1_000_000, 2_000_000, 3, approximate)
+def space(vectors: int = 100, *approximate: str) -> SpaceHealth:
+    return SpaceHealth(SpaceReport(SPACE, vectors, 120, 120), SIZE, approximate)
 
 
 def source(hours: float | None) -> Source:
@@ -41,35 +37,35 @@ def source(hours: float | None) -> Source:
 
 
 @pytest.mark.parametrize(
-    "found", [report(missing=6), report(outdated=6), report(gone=6), report(10, 10, 1, 0, 0)]
+    ("found", "passed"),
+    [
+        (Drift(100, 100, missing=6), False),
+        (Drift(100, 100, outdated=6), False),
+        (Drift(100, 100, gone=6), False),
+        (Drift(100, 100, missing=2, outdated=2, gone=1), True),
+        (Drift(100, 100, missing=40, outdated=7, leftover=42), True),
+        (Drift(100, 100, missing=40, outdated=7, gone=1, leftover=42), False),
+        (Drift(10, 0, gone=10), False),
+        (Drift(0), True),
+    ],
 )
-def test_each_way_of_drifting_fails_above_the_share(found: SpaceReport) -> None:
-    assert not _check_drift(found, 0, LIMITS, None).passed
+def test_drift_up_to_the_share_passes_beside_what_was_left_for_the_next_run(
+    found: Drift, *, passed: bool
+) -> None:
+    assert _check_drift(found, LIMITS, None).passed == passed
 
 
-def test_drift_up_to_the_share_passes_and_so_does_an_empty_listing() -> None:
-    assert _check_drift(report(missing=2, outdated=2, gone=1), 0, LIMITS, None).passed
-    assert _check_drift(report(0, 0), 0, LIMITS, None).passed
-
-
-def test_what_was_left_for_the_next_run_is_said_and_does_not_count() -> None:
-    check = _check_drift(report(missing=40, outdated=7), 42, LIMITS, None)
+def test_an_index_that_a_run_is_changing_is_shown_and_not_judged() -> None:
+    check = _check_drift(Drift(100, 100, missing=90), LIMITS, "birdwalk run x")
     assert check.passed
-    assert "40 missing, 7 outdated, 0 gone of 100 listed: 5.0% without 42 left" in check.found
-    assert not _check_drift(report(missing=40, outdated=7, gone=1), 42, LIMITS, None).passed
-
-
-def test_an_index_that_a_run_is_changing_is_not_judged() -> None:
-    check = _check_drift(report(missing=90), 0, LIMITS, "birdwalk run x")
-    assert check.passed
-    assert "not judged, birdwalk run x is at work" in check.found
+    assert "not judged, birdwalk run x is at work; 90 missing" in check.found
     assert _check_search(space(20_000), "birdwalk run x").passed
 
 
 @pytest.mark.parametrize(
     ("hours", "passed"), [(0.1, True), (35.9, True), (36.1, False), (None, False)]
 )
-def test_a_listing_may_be_so_old_and_no_older(hours: float | None, passed: bool) -> None:  # noqa: FBT001 - a column of the table above
+def test_a_listing_may_be_so_old_and_no_older(hours: float | None, *, passed: bool) -> None:
     check = _check_age((source(hours), source(1)), LIMITS, NOW)
     assert check.passed == passed
     assert ("gs://bucket/planes/" in check.found) != passed
@@ -85,48 +81,58 @@ def test_a_listing_may_be_so_old_and_no_older(hours: float | None, passed: bool)
         (space(20_000, "valid", "unusable: x_hnsw"), False),
     ],
 )
-def test_a_search_index_is_valid_and_there_where_it_pays(found: SpaceHealth, passed: bool) -> None:  # noqa: FBT001 - a column of the table above
+def test_a_search_index_is_valid_and_there_where_it_pays(
+    found: SpaceHealth, *, passed: bool
+) -> None:
     assert _check_search(found, None).passed == passed
 
 
-def health(*checks: Check) -> IndexHealth:
-    return IndexHealth(SPACE, NOW, None, (space(100),), (source(40),), 0.99, 0, checks)
+def health(*checks: Check, drift: Drift | None = None) -> IndexHealth:
+    return IndexHealth(
+        SPACE, NOW, None, drift or Drift(120, 100), SIZE, (space(100),), (source(40),), 0.99, checks
+    )
 
 
 def test_a_drifted_index_is_an_error_that_says_what_and_what_to_do() -> None:
-    refuse_drifted(health(Check("it is fresh", passed=True, found="yes")))
+    require_in_order(health(Check("it is fresh", passed=True, found="yes")))
     bad = health(Check("it is fresh", passed=False, found="40 h old"))
     with pytest.raises(IndexDrifted, match=r"'photos'.*it is fresh: 40 h old.*Run embed-images"):
-        refuse_drifted(bad)
+        require_in_order(bad)
 
 
-def test_the_page_shows_the_checks_the_spaces_and_the_sources() -> None:
+def test_the_page_shows_the_checks_the_spaces_the_sizes_and_the_sources() -> None:
     page = health_markdown(health(Check("it is fresh", passed=False, found="40 h old")))
     assert "# `photos` is not in order" in page
     assert "- **NO**: it is fresh: 40 h old" in page
-    assert "| 7 | active | 100 |" in page
+    assert "| 7 | active | 100 | 120 | 0 | 0 |" in page
     assert "- space 7: `multimodalembedding@001, 128 dimensions`" in page
-    assert "| 7 | 1.0 MB | 2.0 MB | none |" in page
+    assert "| images | 1.0 MB | 2.0 MB | none | 3 |" in page
+    assert "| space 7 | 1.0 MB | 2.0 MB | none | 3 |" in page
     assert "| `gs://bucket/planes/` | 40.0 h ago | 40.0 h ago |" in page
     assert "recall@10 is 0.990" in page
-    assert health_sentence(health()).startswith("photos is in order: 100 rows, recall 0.990")
-    left = replace(health(), left=2)
-    assert health_sentence(left).endswith("0 missing, 0 outdated (2 left for the next run).")
+    assert "at work" not in page
+    held = replace(health(), held_by="birdwalk run x")
+    assert "`birdwalk run x` is at work on it right now." in health_markdown(held)
 
 
-def test_rows_of_another_bucket_are_said_not_to_be_compared() -> None:
-    whole = health()
-    listing = LastListing(3, "birds", "2026|/", NOW, whole=True)
-    compared = replace(space(100).report, listing=listing)
-    shown = replace(compared, elsewhere=1_234)
-    partly, all_of_it = (
-        replace(whole, spaces=(replace(space(100), report=found),)) for found in (shown, compared)
+def test_the_sentence_says_how_the_index_is() -> None:
+    said = "photos is in order: 120 images, recall 0.990, 0 missing, 0 outdated, 0 gone."
+    assert health_sentence(health()) == said
+    left = health(drift=Drift(120, 100, missing=3, outdated=1, gone=4, leftover=2))
+    assert health_sentence(left).endswith(
+        "3 missing, 1 outdated (2 left for the next run), 4 gone."
     )
-    assert health_sentence(partly).endswith("0 missing, 0 outdated, 1,234 rows not compared.")
-    said = "the last listing of an index is kept, here that of `gs://birds/2026\\|/`. Not compared"
-    assert f"{said} with theirs: 1,234 rows of other buckets" in health_markdown(partly)
-    for other in (whole, all_of_it):
-        assert "ot compared" not in health_sentence(other) + health_markdown(other)
+
+
+def test_images_that_no_kept_listing_covers_are_said_not_to_be_compared() -> None:
+    listing = KeptListing(3, "birds", "2026|/", NOW, whole=False)
+    partly = health(drift=Drift(2_000, 766, not_compared=1_234, listings=(listing,)))
+    assert health_sentence(partly).endswith("0 gone, 1,234 images not compared.")
+    said = "`gs://birds/2026|/ (cut short)`. Not compared: 1,234 images of other buckets"
+    assert said in health_markdown(partly)
+    without = health(drift=Drift(2_000, not_compared=2_000))
+    assert "there is none. Not compared: 2,000 images" in health_markdown(without)
+    assert "ot compared" not in health_sentence(health()) + health_markdown(health())
 
 
 def test_ages_are_told_in_minutes_then_in_hours_then_in_days() -> None:

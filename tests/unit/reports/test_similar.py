@@ -9,20 +9,20 @@ from PIL import Image
 from tasks.core.pictures.sheet import Tile, _draw, as_data_uri
 from tasks.core.reports import similar
 from tasks.core.reports.similar import answer_json, answer_markdown, sheet_path
-from tasks.core.searching.find_similar import Answer, SimilarImage
+from tasks.core.searching.find_similar import Answer
 from tasks.core.searching.question import Question
 from tasks.core.settings import Settings
 from tasks.core.spaces.registry import Space
+from tasks.core.types import Neighbour
 
-SPACE = Space(7, "photos", "multimodalembedding@001", 128, "none", "space_7", "active")
+SPACE = Space(7, 7, "photos", "multimodalembedding@001", 128, "none", "active")
+SETTINGS = Settings(storage_endpoint="https://example.com")
+LINK = "https://example.com/storage/v1/b/bucket/o"
 NAMES = ["plane.png", "a|b`c](d).png"]
 
 
 def answer(question: Question) -> Answer:
-    found = tuple(
-        SimilarImage(rank, "bucket", name, rank / 10, f"https://example.com/{rank}")
-        for rank, name in enumerate(NAMES, start=1)
-    )
+    found = tuple(Neighbour("bucket", name, rank / 10) for rank, name in enumerate(NAMES, start=1))
     return Answer(question, SPACE, None, found, 1, ("Beware.",))
 
 
@@ -56,21 +56,23 @@ def test_a_short_sentence_is_written_larger_than_a_long_one() -> None:
 
 
 def test_the_page_links_each_name_and_shows_the_warnings() -> None:
-    page = answer_markdown(answer(Question(text="a bird", metric="cosine")), b"png")
+    page = answer_markdown(SETTINGS, answer(Question(text="a bird", metric="cosine")), b"png")
     assert "# Nearest to `“a bird”`" in page
     assert "> Beware." in page
     assert as_data_uri(b"png") in page
     assert "| rank | image | cosine distance |" in page
-    assert "| 1 | [plane.png](https://example.com/1) | 0.1000 |" in page
-    assert "| 2 | [`a\\|b'c](d).png`](https://example.com/2) | 0.2000 |" in page
+    assert f"| 1 | [plane.png]({LINK}/plane.png?alt=media) | 0.1000 |" in page
+    assert f"| 2 | [`a\\|b'c](d).png`]({LINK}/a%7Cb%60c%5D%28d%29.png?alt=media) | 0.2000 |" in page
 
 
 def test_programs_get_the_question_the_space_and_the_neighbours() -> None:
     asked = answer(Question(file=Path("plane.jpg"), count=2))
-    read = json.loads(json.dumps(answer_json(asked, Path("sheet.png"), None)))
+    read = json.loads(json.dumps(answer_json(SETTINGS, asked, Path("sheet.png"), None)))
     assert read["question"]["file"] == "plane.jpg"
     assert read["space"]["dimension"] == 128
     assert [found["uri"] for found in read["neighbours"]] == [f"gs://bucket/{n}" for n in NAMES]
+    assert [found["rank"] for found in read["neighbours"]] == [1, 2]
+    assert read["neighbours"][0]["link"] == f"{LINK}/plane.png?alt=media"
     assert (read["calls"], read["warnings"]) == (1, ["Beware."])
     assert (read["picture"], read["run"]) == ("sheet.png", None)
 
@@ -101,5 +103,5 @@ def test_the_sheets_of_the_last_questions_stay_and_no_others(
 
 def test_a_file_whose_name_is_no_text_is_told_to_programs() -> None:
     asked = answer(Question(file=Path("a\udcff.png")))
-    told = orjson.dumps(answer_json(asked, None, None))
+    told = orjson.dumps(answer_json(SETTINGS, asked, None, None))
     assert orjson.loads(told)["question"]["file"] == "a�.png"

@@ -4,7 +4,7 @@ import random
 import re
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image as Picture
 
 from tasks.core.pictures.sheet import MARGIN, Tile
 from tasks.core.reports.duplicates import (
@@ -13,26 +13,37 @@ from tasks.core.reports.duplicates import (
     duplicates_sentence,
     write_duplicates,
 )
-from tasks.core.searching.find_duplicates import DuplicateGroup, Duplicates, StoredImage, _Groups
+from tasks.core.searching.find_duplicates import DuplicateGroup, Duplicates, _Groups
 from tasks.core.settings import Settings
 from tasks.core.spaces.registry import Space
+from tasks.core.types import Image
 
-SPACE = Space(7, "photos", "multimodalembedding@001", 128, "none", "space_7", "active")
+SPACE = Space(7, 7, "photos", "multimodalembedding@001", 128, "none", "active")
 
 
-def image(number: int) -> StoredImage:
-    return StoredImage("bucket", f"{number:04d}.png")
+def image(number: int, content: int | None = None) -> Image:
+    """Return an image, by default of a content of its own."""
+    key = f"{number if content is None else content:04d}"
+    return Image("bucket", f"{number:04d}.png", 1, key)
 
 
 def group(*numbers: int, distance: float = 0.0) -> DuplicateGroup:
     return DuplicateGroup(tuple(map(image, numbers)), distance)
 
 
-def test_pairs_that_share_an_image_make_one_group() -> None:
-    groups = _Groups()
+def test_pairs_that_share_a_content_make_one_group_with_all_images_of_each() -> None:
+    groups = _Groups(["0002", "0009"])
     for one, other, distance in ((1, 2, 0.1), (5, 6, 0.0), (3, 2, 0.2), (2, 1, 0.1)):
-        groups.join(image(one), image(other), distance)
-    assert groups.finished() == (group(1, 2, 3, distance=0.2), group(5, 6))
+        groups.join(f"{one:04d}", f"{other:04d}", distance)
+    assert set(groups.contents) == {f"{number:04d}" for number in (1, 2, 3, 5, 6, 9)}
+    images = [*map(image, (6, 1, 3, 5, 2, 9)), image(20, 2), image(90, 9)]
+    found = groups.of_images(images)
+    assert [[one.image_id[:4] for one in each.images] for each in found] == [
+        ["0001", "0002", "0003", "0020"],
+        ["0005", "0006"],
+        ["0009", "0090"],
+    ]
+    assert [(each.distance, each.contents) for each in found] == [(0.2, 3), (0.0, 2), (0.0, 1)]
 
 
 def test_the_same_groups_come_out_in_whatever_order_the_pairs_come() -> None:
@@ -43,26 +54,23 @@ def test_the_same_groups_come_out_in_whatever_order_the_pairs_come() -> None:
         shuffle(pairs)
         groups = _Groups()
         for pair in pairs:
-            ends = list(map(image, pair))
+            ends = [f"{number:04d}" for number in pair]
             shuffle(ends)
             groups.join(ends[0], ends[1], 0.5)
-        assert groups.finished() == wanted
-
-
-def test_the_same_name_in_two_buckets_is_two_images() -> None:
-    groups = _Groups()
-    groups.join(StoredImage("a", "x.png"), StoredImage("b", "x.png"), 0)
-    assert len(groups.finished()[0].images) == 2
+        assert groups.of_images(list(map(image, range(2000)))) == wanted
 
 
 def test_what_could_go_is_all_but_one_of_each_group() -> None:
     found = Duplicates(SPACE, 0.1, (group(1, 2, 3), group(4, 5)))
-    assert (found.images, found.spare) == (5, 3)
-    assert duplicates_sentence(found).startswith("2 groups of 5 images")
+    assert (found.images, found.spare, found.copies) == (5, 3, 0)
+    copies = DuplicateGroup((image(6), image(7, 6)), 0.0)
+    found = Duplicates(SPACE, 0.1, (*found.groups, copies))
+    assert duplicates_sentence(found).startswith("3 groups of 7 images")
+    assert duplicates_sentence(found).endswith("4 could go, 1 of them a copy.")
 
 
 def test_the_csv_lists_every_image_of_every_group(tmp_path: Path) -> None:
-    odd = StoredImage("b", 'a,"b"\n.png')
+    odd = Image("b", 'a,"b"\n.png', 1, "key")
     found = Duplicates(SPACE, 0.1, (DuplicateGroup((odd, image(1)), 0.0), group(4, 5)))
     report = write_duplicates(Settings(data_directory=tmp_path), found, b"png")
     assert (report.groups, report.images) == (2, 4)
@@ -86,14 +94,17 @@ def test_of_no_group_there_is_no_picture_and_the_csv_is_empty(tmp_path: Path) ->
 
 def test_a_page_shows_a_bounded_number_of_groups_and_images() -> None:
     found = Duplicates(SPACE, 0.1, tuple(group(*range(n, n + 500)) for n in range(300)))
+    found = Duplicates(SPACE, 0.1, (DuplicateGroup((image(1), image(2, 1)), 0.0), *found.groups))
     page = duplicates_markdown(Settings(), found, b"png", Path("all.csv"))
     assert len(re.findall(r"^\d+\. ", page, re.MULTILINE)) == 50
     assert "and 494 more" in page
-    assert "The picture shows the first 6 of 300 groups." in page
+    assert "1. 2 images, copies: " in page
+    assert "2. 500 images, 500 contents, in pairs up to 0.0000 apart: " in page
+    assert "The picture shows the first 6 of 301 groups." in page
     assert len(page) < 100_000
 
 
 def test_each_group_is_a_row_of_the_picture() -> None:
     rows = [[Tile("a.png", "2 images", None), Tile("b.png", "", None)]] * 3
-    heights = [Image.open(io.BytesIO(_compose(shown))).height for shown in (rows[:1], rows)]
+    heights = [Picture.open(io.BytesIO(_compose(shown))).height for shown in (rows[:1], rows)]
     assert heights[1] - MARGIN == 3 * (heights[0] - MARGIN)

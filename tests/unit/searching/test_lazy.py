@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tasks.core.errors import BirdwalkError
-from tasks.core.searching.cache import Lazy
+from tasks.core.searching.searcher import Lazy
 
 LONG = 3600.0
 
