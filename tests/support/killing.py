@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from deployments.local.vertex.record import read_record
 from tasks.core.database.connections import open_database
 from tests.support.assessing import Model, Sight, compare, compare_csv, look, parts_of
 from tests.support.changing import ChangingBucket
 from tests.support.databases import fetch, fetchval, postgres_began_anew, postgres_began_at
 from tests.support.driver import Driver
 from tests.support.killable import LATENCY_SECONDS, Servers, kill_all
+from tests.support.servers.record import read_record
 from tests.support.spending import Spending
 from tests.support.waiting import until
 
