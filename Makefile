@@ -2,6 +2,7 @@
 # PYTHON makes .venv, and may be python3.11, python3.12 or python3.13.
 PYTHON ?= python3
 RUN := .venv/bin/python -m
+BIRDWALK := .venv/bin/birdwalk
 .DEFAULT_GOAL := help
 .PHONY: help demo up down status psql test lint pictures bench bench-million lock
 
@@ -9,19 +10,19 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/.installed-local ## embed the sample pictures, or IMAGES=folder, and show the nearest of QUERY=image
-	@$(RUN) deployments.local demo $${IMAGES:+--pictures "$$IMAGES"} $${QUERY:+--query "$$QUERY"}
+	@$(BIRDWALK) demo $${IMAGES:+--pictures "$$IMAGES"} $${QUERY:+--query "$$QUERY"}
 
 up: .venv/.installed-local ## start the local stack in the background, serving IMAGES=folder or the samples
-	@$(RUN) deployments.local up $${IMAGES:+--pictures "$$IMAGES"}
+	@$(BIRDWALK) up $${IMAGES:+--pictures "$$IMAGES"}
 
 down: .venv/.installed-local ## stop the local stack
-	@$(RUN) deployments.local down
+	@$(BIRDWALK) down
 
 status: .venv/.installed-local ## show the local stack's servers
-	@$(RUN) deployments.local status
+	@$(BIRDWALK) status
 
 psql: .venv/.installed-local ## ask the local stack's database; Q="SELECT ..." asks one question
-	@$(RUN) deployments.local psql $${Q:+-c "$$Q"}
+	@$(BIRDWALK) psql $${Q:+-c "$$Q"}
 
 test: .venv/.installed-dev ## run all tests
 	@$(RUN) pytest -n 2
@@ -43,8 +44,8 @@ bench-million: .venv/.installed-dev ## measure a run over a million images; take
 lock: ## resolve the newest allowed versions into the three requirements files
 	@$(PYTHON) -m deployments.lock
 
-.venv/.installed-local: requirements.txt requirements-local.txt
-	@$(PYTHON) deployments/environment.py $@ $^
+.venv/.installed-local: requirements.txt requirements-local.txt pyproject.toml
+	@$(PYTHON) deployments/environment.py $@ $(filter %.txt,$^)
 
-.venv/.installed-dev: requirements.txt requirements-local.txt requirements-dev.txt
-	@$(PYTHON) deployments/environment.py $@ $^
+.venv/.installed-dev: requirements.txt requirements-local.txt requirements-dev.txt pyproject.toml
+	@$(PYTHON) deployments/environment.py $@ $(filter %.txt,$^)

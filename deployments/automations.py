@@ -1,4 +1,4 @@
-"""Register what a Prefect server does by itself: python -m deployments.automations.
+"""Register what a Prefect server does by itself: the command `birdwalk automations`.
 
 When a worker dies together with its flow, nobody tells the server: the run stays Running for ever.
 Prefect frees the slot of its deployment after five minutes, but not where the server was restarted
@@ -6,12 +6,13 @@ meanwhile; then every later run of a schedule is cancelled. So a run whose heart
 marked Crashed, which frees the slot. (https://docs.prefect.io/v3/advanced/detect-zombie-flows)
 """
 
-import argparse
 import asyncio
 import sys
-from collections.abc import Sequence
 from datetime import timedelta
+from typing import Annotated
 
+from cyclopts import Parameter
+from cyclopts.validators import Number
 from httpx import HTTPError
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import StateType
@@ -19,6 +20,8 @@ from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.settings import PREFECT_API_URL
+
+from flows.terminal.exits import make_app, run_app
 
 NAME = "birdwalk: mark runs without a heartbeat as crashed"
 
@@ -114,23 +117,22 @@ def _is_as_wanted(found: AutomationCore, wanted: AutomationCore) -> bool:
     return found.model_dump(include=fields) == wanted.model_dump(include=fields)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Register the automation on the server of PREFECT_API_URL, and return an exit status."""
-    parser = argparse.ArgumentParser(prog="python -m deployments.automations", description=NAME)
-    parser.add_argument(
-        "--heartbeat-seconds",
-        type=int,
-        default=HEARTBEAT_SECONDS,
-        help="PREFECT_FLOWS_HEARTBEAT_FREQUENCY of every worker (default: Prefect's, %(default)s);"
-        " healthy runs with a longer one would be marked",
-    )
-    seconds = parser.parse_args(arguments).heartbeat_seconds
-    if seconds < SHORTEST_HEARTBEAT_SECONDS:
-        parser.error(f"Prefect's heartbeats are {SHORTEST_HEARTBEAT_SECONDS} s apart at least.")
+def automations(
+    *,
+    heartbeat_seconds: Annotated[
+        int, Parameter(validator=Number(gte=SHORTEST_HEARTBEAT_SECONDS))
+    ] = HEARTBEAT_SECONDS,
+) -> int:
+    """Let a Prefect server mark runs as crashed whose worker died with them.
+
+    Args:
+        heartbeat_seconds: PREFECT_FLOWS_HEARTBEAT_FREQUENCY of every worker; healthy runs with a
+            longer one would be marked.
+    """
     if PREFECT_API_URL.value() is None:
         print("Set PREFECT_API_URL to the server that is to have it.", file=sys.stderr)
         return 1
-    silence = timedelta(seconds=HEARTBEATS_MISSED * seconds)
+    silence = timedelta(seconds=HEARTBEATS_MISSED * heartbeat_seconds)
     try:
         print(f"The automation {NAME!r} {asyncio.run(_register(silence))}.")
     except (HTTPError, RuntimeError) as error:
@@ -145,4 +147,6 @@ async def _register(silence: timedelta) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    app = make_app("python -m deployments.automations")
+    app.default(automations)
+    run_app(app, ())

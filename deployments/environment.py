@@ -1,4 +1,4 @@
-"""Make .venv and install locked requirements into it: what make does before anything else.
+"""Make .venv, and install locked requirements and birdwalk itself: what make does first.
 
 Run by whatever Python the machine has: it needs no package, and an old Python can read it.
 """
@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 
 OLDEST, NEWEST = (3, 11), (3, 13)
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def main(arguments: list[str]) -> int:
-    """Install requirements files into a virtual environment, and touch a stamp that says so.
+    """Install requirements files and birdwalk into a virtual environment, and touch a stamp.
 
     Args:
         arguments: the stamp's path, whose folder is the environment; then the files' names.
@@ -37,6 +38,9 @@ def main(arguments: list[str]) -> int:
         options = ["--quiet", "--disable-pip-version-check", "--no-input"]
         files = [option for name in requirements for option in ("-r", name)]
         _run([*pip, "install", *options, "--no-deps", "--require-hashes", *files])
+        # Makes the command bin/birdwalk. The locked setuptools builds it, so no index is asked.
+        itself = ["--no-deps", "--no-index", "--no-build-isolation", "--editable", str(ROOT)]
+        _run([*pip, "install", *options, *itself])
         _run([*pip, "check", "--disable-pip-version-check"])
     except subprocess.CalledProcessError as error:
         sys.stderr.write(

@@ -7,8 +7,6 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.terminal.run import run_flow_from_command_line
-from flows.terminal.show import show_sentence
 from tasks.core.maintenance.check_index import HealthLimits
 from tasks.maintenance import check_health
 
@@ -37,4 +35,7 @@ async def check_index(
 
 
 if __name__ == "__main__":
+    from flows.terminal.run import run_flow_from_command_line
+    from flows.terminal.show import show_sentence
+
     run_flow_from_command_line(check_index, show_sentence)

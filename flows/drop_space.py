@@ -7,10 +7,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.terminal.run import run_flow_from_command_line
-from flows.terminal.show import show_sentence
+from flows.terminal.outcomes import dropped_sentence
 from tasks.core.maintenance.drop_space import DroppedSpace
-from tasks.core.text import count
 from tasks.maintenance import drop_space as drop_one_space
 from tasks.maintenance import list_spaces
 
@@ -33,13 +31,11 @@ async def drop_space(
     """
     dropped = await drop_one_space(index, space)
     await list_spaces(index)
-    return Completed(message=_sentence(dropped), data=dropped)
-
-
-def _sentence(dropped: DroppedSpace) -> str:
-    space = dropped.space
-    return f"Dropped space {space.space_id} ({space.label}): {count(dropped.vectors, 'vector')}."
+    return Completed(message=dropped_sentence(dropped), data=dropped)
 
 
 if __name__ == "__main__":
-    run_flow_from_command_line(drop_space, lambda dropped: show_sentence(_sentence(dropped)))
+    from flows.terminal.run import run_flow_from_command_line
+    from flows.terminal.show import show_dropped
+
+    run_flow_from_command_line(drop_space, show_dropped)

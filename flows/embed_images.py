@@ -9,8 +9,7 @@ from prefect.utilities.urls import url_for
 from pydantic import Field
 
 from flows.terminal.choices import Dimension, ModelName
-from flows.terminal.run import run_flow_from_command_line
-from flows.terminal.show import SyncOutcome, show_sync
+from flows.terminal.outcomes import SyncOutcome
 from tasks.core.concurrency import BATCHES_IN_FLIGHT, for_each
 from tasks.core.embedding.work_list import claim_batches
 from tasks.core.pictures.preparing import Crop
@@ -123,4 +122,7 @@ async def embed_images(  # noqa: PLR0913 - each parameter is a field of the form
 
 
 if __name__ == "__main__":
+    from flows.terminal.run import run_flow_from_command_line
+    from flows.terminal.show import show_sync
+
     run_flow_from_command_line(embed_images, show_sync)

@@ -8,8 +8,7 @@ from prefect.states import Completed
 from prefect.utilities.urls import url_for
 from pydantic import Field
 
-from flows.terminal.run import run_flow_from_command_line
-from flows.terminal.show import DuplicatesOutcome, show_duplicates
+from flows.terminal.outcomes import DuplicatesOutcome
 from tasks.searching import search_duplicates
 
 
@@ -37,4 +36,7 @@ async def find_duplicates(
 
 
 if __name__ == "__main__":
+    from flows.terminal.run import run_flow_from_command_line
+    from flows.terminal.show import show_duplicates
+
     run_flow_from_command_line(find_duplicates, show_duplicates)

@@ -1,28 +1,19 @@
 """Ask an index with a picture or a sentence: `python -m flows.find_similar --help`."""
 
-import asyncio
-import functools
-import inspect
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import orjson
-from cyclopts import Parameter
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
-from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed
 from prefect.utilities.urls import url_for
 from pydantic import Field
 
-from flows.terminal.run import run_command
-from flows.terminal.show import SimilarOutcome, show_similar
-from tasks.core.reports.similar import answer_json
+from flows.terminal.outcomes import SimilarOutcome
 from tasks.core.searching.question import Metric, Question
-from tasks.core.settings import get_settings
 from tasks.core.text import printable
-from tasks.searching import answer_with_picture, ask_index
+from tasks.searching import ask_index
 
 Name = Annotated[str, Field(min_length=1, max_length=1024)]
 
@@ -42,10 +33,7 @@ async def find_similar(  # noqa: PLR0913 - each parameter is a field of the form
     *,
     image_id: Name | None = None,
     uri: Annotated[str, Field(pattern=r"^gs://[^/]+/", max_length=1280)] | None = None,
-    file: Annotated[
-        Annotated[str, Field(min_length=1, max_length=4096)] | None,
-        Parameter(name=("--image", "--file")),
-    ] = None,
+    file: Annotated[str, Field(min_length=1, max_length=4096)] | None = None,
     text: Name | None = None,
     index: Annotated[str, Field(min_length=1, max_length=63)] = "image_embeddings",
     count: Annotated[int, Field(ge=1, le=100)] = 10,
@@ -66,10 +54,10 @@ async def find_similar(  # noqa: PLR0913 - each parameter is a field of the form
         prefix: Only images whose name begins with this.
         uploaded_after: Only images whose object was written at this time or later; UTC by default.
     """
-    question = _as_question(
+    question = Question(
         image_id=image_id,
         uri=uri,
-        file=file,
+        file=None if file is None else Path(file),
         text=text,
         count=count,
         metric=metric,
@@ -81,46 +69,8 @@ async def find_similar(  # noqa: PLR0913 - each parameter is a field of the form
     return Completed(message=outcome.sentence, data=outcome)
 
 
-def _as_question(*, file: str | None, **others: Any) -> Question:
-    return Question(file=None if file is None else Path(file), **others)
-
-
-@functools.wraps(find_similar.fn)
-def _command(*, json: bool = False, **parameters: Any) -> None:
-    outcome = asyncio.run(_answer(parameters))
-    if json:
-        answer = answer_json(get_settings(), outcome.answer, outcome.picture, outcome.run_url)
-        print(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
-    else:
-        show_similar(outcome)
-
-
-JSON = inspect.Parameter(
-    "json",
-    inspect.Parameter.KEYWORD_ONLY,
-    default=False,
-    annotation=Annotated[bool, Parameter(help="Print one JSON object, for programs.", negative="")],
-)
-SIGNATURE = inspect.signature(find_similar.fn)
-# What cyclopts reads: the flow's parameters, and one of the command line's own.
-_command.__signature__ = SIGNATURE.replace(  # type: ignore[attr-defined]  # a function takes any
-    parameters=[*SIGNATURE.parameters.values(), JSON]
-)
-
-
-async def _answer(parameters: dict[str, Any]) -> SimilarOutcome:
-    """Answer in a flow run where there is a Prefect server; else without one.
-
-    To start one for a question, as Prefect would, takes longer than the question.
-    """
-    if PREFECT_API_URL.value():
-        outcome: SimilarOutcome = await find_similar(**parameters)
-        return outcome
-    checked = find_similar.validate_parameters(parameters)
-    index = checked.pop("index", "image_embeddings")
-    question = _as_question(**{"file": None, **checked})
-    return SimilarOutcome(*await answer_with_picture(index, question), None)
-
-
 if __name__ == "__main__":
-    run_command(_command, "Interrupted.")
+    from flows.terminal.run import run_flow_from_command_line
+    from flows.terminal.show import show_similar
+
+    run_flow_from_command_line(find_similar, show_similar)

@@ -7,10 +7,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.terminal.run import run_flow_from_command_line
-from flows.terminal.show import show_sentence
+from flows.terminal.outcomes import switched_sentence
 from tasks.core.spaces.drift import SpaceReport
-from tasks.core.text import count
 from tasks.maintenance import list_spaces, switch_space
 
 
@@ -39,16 +37,11 @@ async def rollback(
         report = await switch_space(index, space, max_incomplete)
     finally:
         await list_spaces(index)
-    return Completed(message=_sentence(report), data=report)
-
-
-def _sentence(report: SpaceReport) -> str:
-    space = report.space
-    return (
-        f"{space.index} shows space {space.space_id} ({space.label},"
-        f" {count(report.shown, 'image')}). {report.changes}"
-    )
+    return Completed(message=switched_sentence(report), data=report)
 
 
 if __name__ == "__main__":
-    run_flow_from_command_line(rollback, lambda report: show_sentence(_sentence(report)))
+    from flows.terminal.run import run_flow_from_command_line
+    from flows.terminal.show import show_switched
+
+    run_flow_from_command_line(rollback, show_switched)

@@ -7,29 +7,16 @@ from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
+from tasks.answering import answer_with_picture
 from tasks.core.reports import duplicates, similar
 from tasks.core.reports.duplicates import DuplicatesReport
-from tasks.core.searching import find_duplicates, find_similar
+from tasks.core.searching import find_duplicates
 from tasks.core.searching.find_similar import Answer
 from tasks.core.searching.question import Question
 from tasks.core.searching.searcher import open_searcher
 from tasks.core.settings import get_settings
 from tasks.names import ask_name
 from tasks.retrying import BRIEF
-
-
-async def answer_with_picture(index: str, question: Question) -> tuple[Answer, Path]:
-    """Return the answer to a question, and where its contact sheet was written.
-
-    Raises:
-        BirdwalkError: as core's find_similar.
-        ArtifactError: the sheet cannot be written.
-    """
-    settings = get_settings()
-    async with open_searcher(settings) as searcher:
-        answer = await find_similar.find_similar(searcher, index, question)
-        picture = await similar.draw_answer(settings, await searcher.storage_or_none(), answer)
-    return answer, picture
 
 
 @task(task_run_name=ask_name, **BRIEF)  # type: ignore[arg-type]  # see names.py

@@ -43,13 +43,14 @@ async def workers(run: Run, plan: SyncPlan, shards: int) -> AsyncIterator[None]:
         return
     async with get_client() as client:
         started: list[UUID] = []
+        seconds = 0.0
         try:
             for shard in range(2, shards + 1):
                 started += await _start(client, run, shard)
             yield
-            started = await _wait(client, started, SECONDS_TO_FINISH)
+            seconds = SECONDS_TO_FINISH
         finally:
-            await _end(client, started)
+            await _end(client, started, seconds)
 
 
 async def _start(client: PrefectClient, run: Run, shard: int) -> list[UUID]:
@@ -74,16 +75,19 @@ async def _start(client: PrefectClient, run: Run, shard: int) -> list[UUID]:
     return [flow_run.id]
 
 
-async def _end(client: PrefectClient, started: list[UUID]) -> None:
-    """Let no shard work on, or begin: its batches are done, or its run failed or was cancelled.
+async def _end(client: PrefectClient, started: list[UUID], seconds: float) -> None:
+    """Let no shard work on, or begin: the batches are done, or their run failed or was cancelled.
+
+    Shards may take so many seconds to end by themselves.
 
     One that Prefect cannot reach now sees in Postgres that its run is over, and ends by itself.
     """
     try:
-        for shard in started:
+        left = await _wait(client, started, seconds)
+        for shard in left:
             # Where no worker has it, Prefect makes this Cancelled at once; else its worker ends it.
             await client.set_flow_run_state(shard, Cancelling(message=OVER))
-        for shard in await _wait(client, started, SECONDS_TO_END):
+        for shard in await _wait(client, left, SECONDS_TO_END):
             # Its worker is dead.
             await client.set_flow_run_state(shard, Cancelled(message=OVER), force=True)
     except (HTTPError, PrefectHTTPStatusError) as error:

@@ -16,6 +16,7 @@ from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket, storage_client
 from tests.support.databases import fresh_database, make_template, settings_for
 from tests.support.model_server import ModelServer
+from tests.support.servers.vertex import SERVER
 
 
 class Halves(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
@@ -80,7 +81,13 @@ async def stack(
     worker = _some_test_uses(request, "worker_stack")
     prefect = worker or _some_test_uses(request, "prefect_stack")
     # At 3 in the night a scheduled run would make calls that a test counts.
-    options = StackOptions(stack_directory, prefect=prefect, schedules=False, worker=worker)
+    options = StackOptions(
+        stack_directory,
+        model_server=SERVER,
+        prefect=prefect,
+        schedules=False,
+        worker=worker,
+    )
     async with running(options) as started:
         yield started
 

@@ -1,108 +1,30 @@
-"""Look at an index without running a flow: python -m deployments.gallery."""
+"""Look at an index without running a flow: the command `birdwalk gallery`."""
 
-import argparse
-import asyncio
 import logging
-import socket
-import sys
-from collections.abc import Sequence
 
-import uvicorn
-
-from deployments.gallery.app import make_app
-from deployments.gallery.guard import refuse_open_door
-from tasks.core.errors import BirdwalkError, InvalidInput
-from tasks.core.settings import Settings, get_settings
+from flows.terminal.exits import make_app, run_app
+from tasks.core.errors import BirdwalkError
 
 PORT = 4280
-BACKLOG = 512
 DEFAULT_INDEX = "image_embeddings"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve the gallery until it is told to end, and return its exit status."""
-    options = _parser().parse_args(arguments)
+def gallery(*, index: str = DEFAULT_INDEX, host: str = "127.0.0.1", port: int = PORT) -> None:
+    """Show the pictures of an index on a page of your browser, and ask it there.
+
+    Args:
+        index: Shown to who names none.
+        host: Address to answer at; any but this machine's own needs BIRDWALK_GALLERY_TOKEN.
+        port: Port to answer at; 0 takes a free one.
+    """
+    from deployments.gallery.server import serve
+    from tasks.core.settings import get_settings
+
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        serve(get_settings(), options.index, options.host, options.port)
-    except BirdwalkError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m deployments.gallery", description=__doc__)
-    parser.add_argument(
-        "--index", default=DEFAULT_INDEX, help="shown to who names none (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to answer at (default: %(default)s); any but this machine's own need"
-        " BIRDWALK_GALLERY_TOKEN",
-    )
-    parser.add_argument(
-        "--port", type=int, default=PORT, help="0 takes a free one (default: %(default)s)"
-    )
-    return parser
-
-
-def serve(settings: Settings, index: str, host: str, port: int) -> None:
-    """Serve the gallery until SIGINT or SIGTERM.
-
-    Raises:
-        InvalidInput: the address would let in whoever can reach it, or cannot be used.
-    """
-    token = settings.gallery_token
-    refuse_open_door(host, None if token is None else token.get_secret_value())
-    listening = bind(host, port)
-    server = make_server(settings, index, host)
-    name = f"[{host}]" if ":" in host else host
-    address = f"http://{name}:{listening.getsockname()[1]}/"
-    how = "" if token is None else "?token=...  with the value of BIRDWALK_GALLERY_TOKEN"
-    print(f"The gallery: {address}{how}", flush=True)
-    asyncio.run(server.serve(sockets=[listening]))
-
-
-def make_server(settings: Settings, index: str, host: str) -> uvicorn.Server:
-    """Return the server of the gallery, for a socket that is bound to a host."""
-    return uvicorn.Server(
-        uvicorn.Config(
-            make_app(settings, index, host),
-            # Addresses of requests can hold the token: nothing of them is logged.
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            ws="none",
-            timeout_graceful_shutdown=5,
-        )
-    )
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Return a socket that listens there; port 0 is a free one.
-
-    Raises:
-        InvalidInput: the address is not this machine's, or in use.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns Nagle's algorithm off where a socket says that it is TCP, which one of
-    # socket.create_server does not: answers then wait 40 ms for the visitor's acknowledgement.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(BACKLOG)
-    except (OSError, OverflowError, UnicodeError) as error:
-        listening.close()
-        raise InvalidInput(
-            f"The gallery cannot answer at {host}, port {port}: {error}. Choose another --port."
-        ) from error
-    return listening
+    serve(get_settings(), index, host, port)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    app = make_app("python -m deployments.gallery")
+    app.default(gallery)
+    run_app(app, (BirdwalkError,))

@@ -1,19 +1,20 @@
-"""What a local stack is asked to be, and where its servers answer."""
+"""The options of a local stack, and the addresses of its servers."""
 
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-from pydantic import TypeAdapter
+from typing import TYPE_CHECKING
 
 from deployments.local.errors import StackError
 from deployments.local.processes.http_probe import LOOPBACK
-from deployments.local.processes.state import State
-from deployments.local.vertex.options import ModelServerOptions
+from deployments.local.vertex.options import MODEL_SERVER, ModelServerOptions
+
+if TYPE_CHECKING:
+    from deployments.local.processes.state import State
 
 PROJECT = "birdwalk-local"
 HEARTBEAT_SECONDS = 30
-"""How often a flow run shows that it is alive: the shortest that Prefect has."""
+"""How often a flow run shows that it is alive; Prefect allows no shorter interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class StackOptions:
         pictures: folder served as the bucket; None is the samples.
         bucket: the bucket's name.
         model: how the model server behaves.
+        model_server: module that is run as the model server; tests run one that counts calls.
         prefect: whether to start the Prefect server.
         schedules: whether deployments run by their schedules.
         worker: whether to register the deployments and start a worker; needs `prefect`.
@@ -35,6 +37,7 @@ class StackOptions:
     pictures: Path | None = None
     bucket: str = "birdwalk"
     model: ModelServerOptions = field(default_factory=ModelServerOptions)
+    model_server: str = MODEL_SERVER
     prefect: bool = True
     schedules: bool = True
     worker: bool = False
@@ -58,25 +61,23 @@ class StackOptions:
             raise StackError("The worker needs the Prefect server.")
         return replace(self, state_directory=directory.resolve(), pictures=pictures)
 
-    def to_json(self) -> str:
-        """Return the options as the state file keeps them."""
-        return _OPTIONS.dump_json(self).decode()
-
-    def check_against(self, state: State) -> None:
+    def check_against(self, state: "State") -> None:
         """Check that a stack that is up is the one these options ask for, or has more servers.
 
         Raises:
             StackError: it was started with other options.
         """
-        found = _OPTIONS.validate_json(state.options or "{}")
+        found = state.options
         servers = ("prefect", "worker", "gallery")
         wanted = {name: getattr(self, name) for name in servers}
-        same = replace(found, **wanted) == self
-        more = all(getattr(found, name) >= wanted[name] for name in servers)
-        if not (same and more):
+        if (
+            found is None
+            or replace(found, **wanted) != self
+            or any(wanted[name] and not getattr(found, name) for name in servers)
+        ):
             raise StackError(
                 f"The stack in {self.state_directory} is up with other options. "
-                "Stop it first: python -m deployments.local down"
+                "Stop it first: birdwalk down"
             )
 
 
@@ -106,34 +107,30 @@ class Addresses:
     prefect_home: Path
     gallery_url: str | None = None
 
-    def to_json(self) -> str:
-        """Return the addresses as the state file keeps them."""
-        return _ADDRESSES.dump_json(self).decode()
-
     @classmethod
-    def of(cls, state: State) -> "Addresses":
+    def of(cls, state: "State") -> "Addresses":
         """Return the addresses of a stack that is up.
 
         Raises:
             StackError: it is not up.
         """
-        if not state.up or state.addresses is None:
-            raise StackError("The local stack is not up. Start it: python -m deployments.local up")
-        return _ADDRESSES.validate_json(state.addresses)
+        if state.addresses is None or not state.running:
+            raise StackError("The local stack is not up. Start it: birdwalk up")
+        return state.addresses
 
     def environment(self) -> dict[str, str]:
         """Return the variables with which the flows find this stack."""
-        # A proxy from the environment has no business on loopback.
+        # A proxy from the environment cannot reach our loopback.
         inherited = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
         no_proxy = ",".join(filter(None, [inherited, LOOPBACK, "localhost"]))
         prefect = {}
         if self.prefect_api_url is not None:
-            # The pages of runs in the interface that the server shows first.
+            # Links to runs open in the interface that the server shows first.
             ui_url = f"{self.prefect_ui_url}/v2"
             prefect = {
                 "PREFECT_API_URL": self.prefect_api_url,
                 "PREFECT_UI_URL": ui_url,
-                # Runs with rarer ones would be taken for dead: see deployments.automations.
+                # Runs with rarer heartbeats would be taken for dead: see deployments.automations.
                 "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
             }
         return {
@@ -142,7 +139,7 @@ class Addresses:
             "BIRDWALK_VERTEX_ENDPOINT": self.vertex_endpoint,
             "BIRDWALK_PROJECT": PROJECT,
             "BIRDWALK_DATA_DIRECTORY": str(self.data_directory),
-            # So that `psql` and `down` find this stack in the shell that took the line above.
+            # So that `psql` and `down` find this stack in a shell that has these variables.
             "BIRDWALK_LOCAL_DIRECTORY": str(self.data_directory.parent),
             **prefect,
             "PREFECT_HOME": str(self.prefect_home),
@@ -150,7 +147,3 @@ class Addresses:
             "NO_PROXY": no_proxy,
             "no_proxy": no_proxy,
         }
-
-
-_OPTIONS = TypeAdapter(StackOptions)
-_ADDRESSES = TypeAdapter(Addresses)

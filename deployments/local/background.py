@@ -1,8 +1,7 @@
-"""Keep the stack up in a process of its own: start it, run it until a signal, stop it."""
+"""Run the stack until a signal ends it: in this process, or in one in the background."""
 
 import asyncio
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -10,19 +9,24 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from deployments.local.addresses import StackOptions
 from deployments.local.errors import StackError
-from deployments.local.processes.leftovers import end_leftovers
+from deployments.local.processes.identity import signal_and_wait
+from deployments.local.processes.leftovers import end_abandoned
 from deployments.local.processes.program import last_lines
-from deployments.local.processes.state import State, lock, read_state
+from deployments.local.processes.state import State, logs, read_state
 from deployments.local.stack import running
-from deployments.local.vertex.options import command_line
 
 ROOT = Path(__file__).resolve().parents[2]
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 START_SECONDS = 900.0
 STOP_SECONDS = 120.0
+KILL_SECONDS = 10.0
 POLL_SECONDS = 0.1
+OPTIONS = TypeAdapter(StackOptions)
+"""Reads and writes the only argument of `python -m deployments.local.background`."""
 
 
 async def start(options: StackOptions) -> State:
@@ -32,11 +36,11 @@ async def start(options: StackOptions) -> State:
         StackError: it did not come up; with the last lines of its log.
     """
     directory = options.state_directory
-    log = directory / "logs" / "supervisor.log"
+    log = logs(directory) / "supervisor.log"
     log.parent.mkdir(exist_ok=True)
     with log.open("wb") as output:
         supervisor = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "deployments.local", "run", *_arguments(options)),
+            *(sys.executable, "-m", __name__, OPTIONS.dump_json(options)),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -69,20 +73,12 @@ async def stop(directory: Path) -> bool:
     Raises:
         StackError: something of it does not end.
     """
-    supervisor = read_state(directory).supervisor
-    was_up = supervisor is not None and supervisor.alive()
-    if supervisor is not None and was_up:
-        os.kill(supervisor.pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
-        while supervisor.alive() and read_state(directory).supervisor == supervisor:
-            if time.monotonic() > deadline:
-                os.kill(supervisor.pid, signal.SIGKILL)
-            await asyncio.sleep(POLL_SECONDS)
-    with lock(directory) as ours:
-        if not ours:  # another process starts the stack anew: what runs now is that one's
-            return was_up
-        leftovers = await end_leftovers(directory, read_state(directory))
-    return was_up or leftovers > 0
+    state = read_state(directory)
+    supervisors = [state.supervisor] if state.supervisor and state.supervisor.alive() else []
+    stubborn = await signal_and_wait(supervisors, signal.SIGTERM, STOP_SECONDS)
+    await signal_and_wait(stubborn, signal.SIGKILL, KILL_SECONDS)
+    leftovers = await end_abandoned(directory)
+    return bool(supervisors) or leftovers > 0
 
 
 async def run(options: StackOptions, show: Callable[[State], None]) -> int:
@@ -119,17 +115,16 @@ async def _serve(options: StackOptions, show: Callable[[State], None]) -> None:
             print("Another process runs it already.")
             return
         print("The local stack is up; Ctrl-C stops it.", flush=True)
-        raise StackError(await stack.failed())
+        raise await stack.failed()
 
 
-def _arguments(options: StackOptions) -> list[str]:
-    arguments = ["--state-directory", str(options.state_directory), "--bucket", options.bucket]
-    if options.pictures is not None:
-        arguments += ["--pictures", str(options.pictures)]
-    if not options.prefect:
-        arguments.append("--no-prefect")
-    if not options.worker:
-        arguments.append("--no-worker")
-    if not options.gallery:
-        arguments.append("--no-gallery")
-    return [*arguments, *command_line(options.model)]
+def main() -> None:
+    """Run the stack that the first argument describes."""
+    try:
+        asyncio.run(run(OPTIONS.validate_json(sys.argv[1]), lambda _: None))
+    except StackError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

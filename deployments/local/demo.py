@@ -37,7 +37,7 @@ async def demo(options: StackOptions, query: str | None) -> int:
         status = await _run_flow(stack.addresses, options, query)
         stays = stack.supervisor is None
     if not stays:
-        print("\nEverything that was started is stopped. `make up` brings the run's page back.")
+        print("\nEverything that was started is stopped. `birdwalk up` brings the run's page back.")
     return status
 
 

@@ -17,7 +17,7 @@ def url(port: int) -> str:
 
 
 def program(*, port: int, environment: Mapping[str, str], log: Path) -> Program:
-    """Return the server; it starts without a database, and finds it as soon as there is one.
+    """Return the server; it starts before the database, and connects once that is there.
 
     Args:
         port: TCP port to listen on, on 127.0.0.1 only.
@@ -33,6 +33,7 @@ def program(*, port: int, environment: Mapping[str, str], log: Path) -> Program:
         command=(sys.executable, "-m", "deployments.gallery", "--port", str(port)),
         log=log,
         ready=ready,
+        address=url(port),
         environment=environment,
         directory=ROOT,
     )

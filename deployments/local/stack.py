@@ -15,10 +15,11 @@ from deployments.local.postgres import server as postgres
 from deployments.local.postgres.home import PostgresHome, find_home
 from deployments.local.prefect import server as prefect_server
 from deployments.local.prefect import worker
+from deployments.local.processes.guard import guarded
 from deployments.local.processes.http_probe import LOOPBACK
 from deployments.local.processes.identity import Identity
 from deployments.local.processes.leftovers import end_leftovers
-from deployments.local.processes.state import State, choose_ports, lock, read_state
+from deployments.local.processes.state import State, choose_ports, lock, logs, read_state
 from deployments.local.processes.supervisor import Supervisor
 from deployments.local.storage import samples
 from deployments.local.storage import server as storage
@@ -28,9 +29,9 @@ __all__ = ["Addresses", "Stack", "StackOptions", "running"]
 
 DATABASE = "birdwalk"
 PORTS = ("postgres", "storage", "vertex", "prefect", "gallery")
-# Who uses a server stops before it.
+# A server stops after those that use it.
 STOP_ORDER = (("worker", "gallery"), ("prefect", "vertex", "storage"), ("postgres",))
-WAIT_SECONDS = 300.0  # for another process that is just starting or stopping the same stack
+WAIT_SECONDS = 300.0  # while another process starts or stops the same stack
 
 
 class Stack:
@@ -38,15 +39,15 @@ class Stack:
 
     Attributes:
         addresses: where its servers answer.
-        supervisor: who holds its programs; None when another process does.
+        supervisor: what started its programs; None when another process did.
     """
 
     def __init__(self, addresses: Addresses, supervisor: Supervisor | None) -> None:
         self.addresses = addresses
         self.supervisor = supervisor
 
-    async def failed(self) -> str:
-        """Wait until the stack is not whole any more, and say why.
+    async def failed(self) -> StackError:
+        """Wait until a server ends by itself, and return the error that says so.
 
         Raises:
             StackError: another process started the stack and watches it.
@@ -56,8 +57,7 @@ class Stack:
     async def kill(self, name: str) -> None:
         """Kill a server, such as "postgres" or "worker", with SIGKILL.
 
-        For tests of what a crash does. `restart` brings it back; the stack does not count the
-        kill as a failure.
+        For tests of what a crash does. `restart` brings it back. The stack does not fail by it.
 
         Raises:
             StackError: there is no such server, or another process started the stack.
@@ -118,24 +118,27 @@ async def _started(options: StackOptions) -> AsyncIterator[Stack]:
         supervisor=Identity.of(os.getpid()),
         ports=choose_ports(PORTS, before.ports),
         password=before.password or secrets.token_urlsafe(24),
-        options=options.to_json(),
+        options=options,
     )
     supervisor = Supervisor(directory, state)
     supervisor.write(state)
     addresses = _addresses(options, state, home)
     failure: str | None = None
     try:
-        await _Start(options, supervisor, addresses, home).everything()
-        supervisor.write(replace(supervisor.state, ready=True, addresses=addresses.to_json()))
-        yield Stack(addresses, supervisor)
-        supervisor.check_whole()
+        async with guarded(directory):
+            try:
+                await _Start(options, supervisor, addresses, home).everything()
+                supervisor.write(replace(supervisor.state, addresses=addresses))
+                yield Stack(addresses, supervisor)
+                supervisor.check_whole()
+            finally:
+                supervisor.write(replace(supervisor.state, addresses=None))
+                await supervisor.stop(*STOP_ORDER)
+                postgres.remove_sockets(home)
     except StackError as error:
         failure = str(error)
         raise
     finally:
-        supervisor.write(replace(supervisor.state, ready=False, addresses=None))
-        await supervisor.stop(*STOP_ORDER)
-        postgres.remove_sockets(home)
         end = replace(supervisor.state, supervisor=None, options=None, failure=failure)
         supervisor.write(end)
 
@@ -172,7 +175,7 @@ class _Start:
         self.addresses = addresses
         self.home = home
         self.ports = supervisor.state.ports
-        self.logs = options.state_directory / "logs"
+        self.logs = logs(options.state_directory)
 
     async def everything(self) -> None:
         if self.options.worker:
@@ -191,7 +194,7 @@ class _Start:
     async def postgres_then_prefect(self) -> None:
         port = self.ports["postgres"]
         program = postgres.program(self.home, port=port, log=self.logs / "postgres.log")
-        await self.supervisor.start(program, f"{LOOPBACK}:{port}, {self.home.sockets}")
+        await self.supervisor.start(program)
         await postgres.create_databases(
             postgres.database_url(self.home, port, "postgres"),
             (DATABASE, prefect_server.DATABASE),
@@ -206,7 +209,7 @@ class _Start:
             log=self.logs / "prefect.log",
             schedules=self.options.schedules,
         )
-        await self.supervisor.start(prefect, self.addresses.prefect_ui_url)
+        await self.supervisor.start(prefect)
 
     async def storage(self) -> None:
         directory = self.options.state_directory
@@ -221,8 +224,7 @@ class _Start:
             state_directory=directory / "storage",
             log=self.logs / "storage.log",
         )
-        program = replace(program, name="storage")
-        await self.supervisor.start(program, self.addresses.storage_endpoint)
+        await self.supervisor.start(program)
 
     async def vertex(self) -> None:
         program = vertex_server.program(
@@ -230,9 +232,9 @@ class _Start:
             storage_endpoint=self.addresses.storage_endpoint,
             log=self.logs / "vertex.log",
             options=self.options.model,
+            module=self.options.model_server,
         )
-        program = replace(program, name="vertex")
-        await self.supervisor.start(program, self.addresses.vertex_endpoint)
+        await self.supervisor.start(program)
 
     async def gallery(self) -> None:
         if self.addresses.gallery_url is None:
@@ -242,7 +244,7 @@ class _Start:
             environment=self.addresses.environment(),
             log=self.logs / "gallery.log",
         )
-        await self.supervisor.start(program, self.addresses.gallery_url)
+        await self.supervisor.start(program)
 
     async def worker(self) -> None:
         program = worker.program(
@@ -250,7 +252,7 @@ class _Start:
             environment=self.addresses.environment(),
             log=self.logs / "worker.log",
         )
-        await self.supervisor.start(program, f"work pool {worker.POOL}")
+        await self.supervisor.start(program)
         await asyncio.gather(
             worker.register_deployments(program), worker.register_automations(program)
         )

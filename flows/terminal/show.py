@@ -1,76 +1,33 @@
-"""What a flow came to, and how a terminal shows it.
+"""How a terminal shows what a flow came to.
 
 Names come from buckets and users: none is read as markup, and none moves the cursor.
 """
 
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from flows.terminal.outcomes import (
+    DuplicatesOutcome,
+    SimilarOutcome,
+    SyncOutcome,
+    dropped_sentence,
+    switched_sentence,
+)
 from tasks.core.google.storage import object_link
+from tasks.core.maintenance.drop_space import DroppedSpace
 from tasks.core.pictures.sheet import how_many_drawn
+from tasks.core.reports.duplicates import DuplicatesReport
+from tasks.core.reports.similar import MEASURES
+from tasks.core.reports.spaces import COLUMNS, space_cells, spaces_sentence
 from tasks.core.runs.summary import RunSummary
 from tasks.core.settings import get_settings
+from tasks.core.spaces.drift import SpaceReport
 from tasks.core.text import count, dollars, printable
-from tasks.core.types import CsvReport, OutcomeReport, SyncPlan, Verdict
-
-if TYPE_CHECKING:
-    from tasks.core.reports.duplicates import DuplicatesReport
-    from tasks.core.searching.find_similar import Answer
-
-
-NO_OUTCOMES = OutcomeReport(refused=0, leftover=0)
-
-
-@dataclass(frozen=True, slots=True)
-class SyncOutcome:
-    """What a run planned, and, unless it was to plan only, what it made and where to look."""
-
-    plan: SyncPlan
-    run_url: str | None
-    summary: RunSummary | None = None
-    outcomes: OutcomeReport = NO_OUTCOMES
-    verdict: Verdict | None = None
-    csv: Path | None = None
-    contact_sheet: Path | None = None
-
-    def completed(
-        self,
-        summary: RunSummary,
-        outcomes: OutcomeReport,
-        verdict: Verdict,
-        csv: CsvReport,
-        contact_sheet: Path,
-    ) -> "SyncOutcome":
-        """Return the outcome of a run that went to its end."""
-        return replace(
-            self,
-            summary=summary,
-            outcomes=outcomes,
-            verdict=verdict,
-            csv=csv.path,
-            contact_sheet=contact_sheet if verdict.neighbours else None,
-        )
-
-    @property
-    def sentence(self) -> str:
-        """The outcome in a line: the flow run's state message."""
-        plan, summary = self.plan, self.summary
-        if summary is None:
-            return f"Planned only: {_calls(plan)}, {dollars(plan.price)}; nothing was spent."
-        leftover = ""
-        if self.outcomes.leftover:
-            leftover = f", {self.outcomes.leftover:,} left for the next run"
-        return (
-            f"{summary.totals.embedded:,} embedded, {summary.without_call:,} moved, copied or"
-            f" rewritten, {plan.unchanged:,} unchanged, {summary.removed:,} removed,"
-            f" {self.outcomes.refused:,} refused{leftover}."
-        )
+from tasks.core.types import SyncPlan, Verdict
 
 
 def show_sync(outcome: SyncOutcome) -> None:
@@ -84,26 +41,8 @@ def show_sync(outcome: SyncOutcome) -> None:
     _show_lines(console, [_run_line(outcome.run_url)])
 
 
-@dataclass(frozen=True, slots=True)
-class SimilarOutcome:
-    """The answer to a question, the file that shows it, and the run's page in Prefect's UI."""
-
-    answer: "Answer"
-    picture: Path
-    run_url: str | None
-
-    @property
-    def sentence(self) -> str:
-        """The outcome in a line: the flow run's state message."""
-        found = self.answer.neighbours
-        first = f"; the nearest is {printable(found[0].image_id)}" if found else ""
-        return f"{count(len(found), 'image')} nearest to {self.answer.question.label}{first}."
-
-
 def show_similar(outcome: SimilarOutcome) -> None:
     """Print the nearest images, and where the picture and the run are."""
-    from tasks.core.reports.similar import MEASURES  # noqa: PLC0415 - a sync does without it
-
     console, answer = Console(), outcome.answer
     table = _table(f"Nearest to {answer.question.label}")
     table.add_column("rank", justify="right")
@@ -124,14 +63,6 @@ def show_similar(outcome: SimilarOutcome) -> None:
     _show_lines(console, [*lines, _run_line(outcome.run_url)])
 
 
-@dataclass(frozen=True, slots=True)
-class DuplicatesOutcome:
-    """What was found, and the run's page in Prefect's UI."""
-
-    report: "DuplicatesReport"
-    run_url: str | None
-
-
 def show_duplicates(outcome: DuplicatesOutcome) -> None:
     """Print the first groups, and where all of them, their picture and the run are."""
     console, report = Console(), outcome.report
@@ -145,7 +76,7 @@ def show_duplicates(outcome: DuplicatesOutcome) -> None:
     _show_lines(console, [*lines, _run_line(outcome.run_url)])
 
 
-def _groups(report: "DuplicatesReport") -> Table:
+def _groups(report: DuplicatesReport) -> Table:
     shown = len(report.first)
     all_shown = shown == report.groups
     table = _table("The groups" if all_shown else f"The first {shown} of {report.groups:,} groups")
@@ -157,6 +88,33 @@ def _groups(report: "DuplicatesReport") -> Table:
         row = (str(number), f"{group.images:,}", f"{group.distance:.4f}")
         table.add_row(*row, Text("\n".join(map(printable, group.names))))
     return table
+
+
+def show_switched(report: SpaceReport) -> None:
+    """Print which space an index shows now, and what changed since it last served."""
+    show_sentence(switched_sentence(report))
+
+
+def show_dropped(report: DroppedSpace) -> None:
+    """Print which space was deleted."""
+    show_sentence(dropped_sentence(report))
+
+
+def show_spaces(index: str, reports: Sequence[SpaceReport]) -> None:
+    """Print the spaces of an index, the newest first, and below what each is made of."""
+    console = Console()
+    table = _table(spaces_sentence(index, reports))
+    # In a terminal of 80 columns there is no room for the last one: it goes below.
+    for column in COLUMNS[:-1]:
+        table.add_column(column, justify="left" if column == "status" else "right")
+    lines = []
+    for report in reports:
+        *cells, published = space_cells(report)
+        table.add_row(*cells)
+        space = report.space
+        lines.append((f"space {space.space_id}", f"{space.label}; published: {published}"))
+    console.print(table)
+    _show_lines(console, lines)
 
 
 def show_sentence(sentence: str) -> None:

@@ -19,6 +19,7 @@ BirdwalkError
 │   ├── LockTimeout             another session held a lock for too long
 │   ├── SpaceBusy               another run holds the space, or this one is over
 │   └── IndexNameTaken          the view's name belongs to something else
+├── PrefectUnavailable      Prefect's server cannot be reached
 ├── ArtifactError           a file could not be written or read back
 │   └── PartInUse               another process writes it
 ├── GuardStopped            the plan passes a limit that nobody lifted
@@ -146,6 +147,10 @@ class SpaceBusy(DatabaseError):
 
 class IndexNameTaken(DatabaseError):
     """A relation that birdwalk did not make has the index's name."""
+
+
+class PrefectUnavailable(BirdwalkError):
+    """Prefect's server cannot be reached."""
 
 
 class ArtifactError(BirdwalkError):

@@ -127,7 +127,7 @@ async def shown(
     storage = storage_client(worker_stack.addresses.storage_endpoint)
     async with fresh_database(database_server) as url:
         program = flow_program(worker_stack, url, tmp_path_factory.mktemp("shown"))
-        recording = replace(program, module="tests.acceptance.recording")
+        recording = replace(program, name="tests.acceptance.recording")
         yield await make_shown_runs(recording, prefect_client, storage)
     storage.close()
 

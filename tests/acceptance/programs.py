@@ -48,15 +48,29 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A module of ours with a command line, and the variables it is started with."""
+    """A command line of ours, and the variables it is started with.
 
-    module: str
+    Attributes:
+        name: a module, or `birdwalk` and one of its commands.
+        environment: set beside those of the tests.
+    """
+
+    name: str
     environment: Mapping[str, str]
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The program and its first arguments."""
+        first, *rest = self.name.split()
+        if first == "birdwalk":
+            return (str(Path(sys.executable).with_name("birdwalk")), *rest)
+        return (sys.executable, "-m", self.name)
 
     async def start(self, *arguments: str) -> Process:
         """Start it in the repository's root; its standard output is left to a pipe."""
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", self.module, *arguments),
+            *self.command,
+            *arguments,
             cwd=ROOT,
             env={**os.environ, **self.environment},
             stdout=PIPE,

@@ -13,7 +13,6 @@ import sys
 from typing import Any
 
 from deployments.local.vertex.options import ModelServerOptions
-from deployments.local.vertex.statistics import configure
 from flows.check_index import check_index
 from flows.drop_space import drop_space
 from flows.embed_images import embed_images
@@ -21,6 +20,7 @@ from flows.find_duplicates import find_duplicates
 from flows.find_similar import find_similar
 from flows.rollback import rollback
 from tasks.core.settings import get_settings
+from tests.support.servers.statistics import configure
 
 FLOWS: dict[str, Any] = {
     flow.fn.__name__: flow

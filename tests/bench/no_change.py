@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from deployments.local.vertex.options import ModelServerOptions
-from deployments.local.vertex.statistics import read_statistics
 from tasks.core.planning.create_table import create_table
 from tasks.core.planning.list_images import list_images
 from tasks.core.runs.lifecycle import open_run
@@ -13,6 +12,7 @@ from tasks.core.spaces.rows import load_vectors
 from tests.bench.figures import Bar, Figure
 from tests.bench.listing_stub import served_listing
 from tests.bench.session import BUCKET, DIMENSION, MeasurementFailed, Session, Spent
+from tests.support.servers.statistics import read_statistics
 from tests.support.vectors import clustered
 
 TITLE = "No change: a run over an index that equals its bucket, 128 dimensions"

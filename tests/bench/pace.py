@@ -1,9 +1,9 @@
 """How much of a quota the flow uses, and how often it asks for more than there is."""
 
 from deployments.local.vertex.options import ModelServerOptions
-from deployments.local.vertex.statistics import ModelServerStatistics, read_statistics
 from tests.bench.figures import Bar, Figure
 from tests.bench.session import TINY, MeasurementFailed, Session
+from tests.support.servers.statistics import ModelServerStatistics, read_statistics
 
 TITLE = "Pace: 200 images at a quota of 600 requests a minute, 150 ms each"
 REQUESTS_PER_MINUTE = 600

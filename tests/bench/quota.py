@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from deployments.local.vertex.options import ModelServerOptions
-from deployments.local.vertex.statistics import ModelServerStatistics, configure, read_statistics
 from tests.bench.figures import Bar, Figure
 from tests.bench.listing_stub import served_listing
 from tests.bench.session import MeasurementFailed, Session
+from tests.support.servers.statistics import ModelServerStatistics, configure, read_statistics
 
 TITLE = "Quota: 150 ms a call, paced by the flow and counted by the model server"
 LATENCY_SECONDS = 0.15

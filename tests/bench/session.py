@@ -19,10 +19,11 @@ from deployments.local.addresses import PROJECT, Addresses, StackOptions
 from deployments.local.stack import running
 from deployments.local.storage.samples import ensure_samples, list_samples
 from deployments.local.vertex.options import ModelServerOptions
-from deployments.local.vertex.statistics import configure, reset_statistics
 from tasks.core.database.connections import Connection, Database
 from tasks.core.maintenance.drop_space import drop_index
 from tasks.core.settings import Settings
+from tests.support.servers.statistics import configure, reset_statistics
+from tests.support.servers.vertex import SERVER
 
 BUCKET = "birdwalk"
 TINY = "tiny/"
@@ -179,6 +180,7 @@ async def opened() -> AsyncIterator[Session]:
         samples = await asyncio.to_thread(_make_pictures, scratch / "drawn", pictures)
         options = StackOptions(
             state_directory=scratch / "stack",
+            model_server=SERVER,
             pictures=pictures,
             bucket=BUCKET,
             model=ModelServerOptions(instant=True),

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deployments.local.processes.leftovers import marked
+from deployments.local.processes.identity import marked
 from deployments.local.processes.program import start
 from deployments.local.stack import Stack
 from deployments.local.storage import server as storage

@@ -17,7 +17,9 @@ from tests.support.changing import ChangingBucket
 from tests.support.databases import fetch, fetchval
 
 SPACES = "SELECT space_id FROM birdwalk.spaces WHERE dimension = $1"
-ROWS = "SELECT image_id, generation, content_hash, embedding::text FROM birdwalk.space_{space}"
+VECTORS = "SELECT content_key, embedding::text FROM birdwalk.vectors_{space}"
+INDEXES = "SELECT index_id FROM birdwalk.indexes"
+NAMES = "SELECT image_id FROM birdwalk.images_{index}"
 VIEW = "SELECT image_id, generation, embedding::text FROM image_embeddings"
 TOLD_APART = 0.01
 """No two contents' vectors are nearer than this, so that equal numbers mean equal content."""
@@ -59,8 +61,9 @@ class Sight:
 
     Attributes:
         known: contents whose vectors the next run has no need to pay for.
-        names, contents: images with a row, and their contents.
-        faults: rows whose vector is not that of the content they say they are of.
+        names: images of the index.
+        contents: contents with a vector in the space, those that no image has any more too.
+        faults: contents whose vector is not theirs.
     """
 
     known: frozenset[str]
@@ -74,17 +77,19 @@ async def look(url: str, model: Model, parts: set[str]) -> Sight:
     await model.ask()
     known, names, faults = set(), set(), []
     for (space,) in await fetch(url, SPACES, model.dimension):
-        if await fetchval(url, "SELECT to_regclass($1::text) IS NULL", f"birdwalk.space_{space}"):
-            continue
-        for name, _, content_hash, text in await fetch(url, ROWS.format(space=space)):
-            names.add(name)
-            if content_hash is None:
-                continue
-            content = content_hash.removeprefix("md5:")
+        for key, text in await fetch(url, VECTORS.format(space=space)):
+            content = md5_of(key)
             known.add(content)
             if not _equal(text, model.vectors[content]):
-                faults.append(f"the row of {name} has another vector than its content {content}")
+                faults.append(f"{key} has another content's vector")
+    for (index,) in await fetch(url, INDEXES):
+        names |= {name for (name,) in await fetch(url, NAMES.format(index=index))}
     return Sight(frozenset(known | parts), frozenset(names), frozenset(known), faults)
+
+
+def md5_of(content_key: str) -> str:
+    """Return the md5 of a content, by which the bucket here calls it."""
+    return content_key.removeprefix("md5:").partition(",")[0]
 
 
 def parts_of(began_at: Mapping[Path, float], model: Model) -> set[str]:

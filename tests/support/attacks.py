@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection
 from contextlib import AsyncExitStack
 
-from tests.support.databases import fetchval
+from tests.support.databases import fetch, fetchval
 from tests.support.killing import PATIENCE_SECONDS, Attack
 from tests.support.moments import Hold, Moment, holding
 from tests.support.waiting import until
@@ -18,7 +18,10 @@ CHANGES_UNDER_WAY = 3
 IMAGES_ADDED = 8
 """For a step: so that the run has calls to make."""
 
-SPACE = "SELECT max(space_id) FROM birdwalk.spaces"
+TABLES = """
+SELECT max(space_id), (SELECT max(index_id) FROM birdwalk.indexes) FROM birdwalk.spaces
+"""
+ASKED = "SELECT min(content_key) FROM birdwalk.work WHERE starts_with(content_key, $1)"
 BUSY_SECONDS = 0.1
 
 ANSWERS_KEPT = 16
@@ -165,18 +168,20 @@ async def _reach(attack: Attack, moment: Moment) -> None:
 
 async def _places(attack: Attack, moment: Moment) -> dict[str, str]:
     """Return what stands in a lock's places."""
-    space = await fetchval(attack.servers.database_url, SPACE)
+    url = attack.servers.database_url
+    ((space, index),) = await fetch(url, TABLES)
     sight, current = await attack.see(), attack.bucket.current
     places = {
-        "space": f"birdwalk.space_{space}",
-        "bucket": attack.bucket.bucket.name,
+        "vectors": f"birdwalk.vectors_{space}",
+        "images": f"birdwalk.images_{index}",
         "zeros": ",0" * (attack.model.dimension - 1),
     }
     if "{kept}" in moment.lock:
         kept = attack.parts() - sight.contents
-        places["kept"], replaced, touched, *_ = sorted(
+        first, replaced, touched, *_ = sorted(
             name for name in current if current[name].content in kept
         )
+        places["kept"] = await fetchval(url, ASKED, f"md5:{current[first].content},")
         # Of these two the bucket has another version now.
         attack.bucket.replace(replaced)
         attack.bucket.touch(touched)

@@ -11,8 +11,8 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from deployments.local.vertex.record import content_of
 from tests.support.buckets import LocalBucket
+from tests.support.servers.record import content_of
 
 CELLS, SIDE = 8, 64
 

@@ -117,7 +117,8 @@ def _patient(task: Task[..., Any]) -> Callable[..., Awaitable[Any]]:
     assert worth_it is not None
 
     @functools.wraps(task.fn)
-    async def attempt(*arguments: Any, **named: Any) -> Any:
+    async def attempt(*arguments: Any, wait_for: object = None, **named: Any) -> Any:
+        assert wait_for is None or isinstance(wait_for, list)  # an edge of Prefect's graph
         for count, delay in enumerate(delays[: task.retries], 1):
             try:
                 return await task.fn(*arguments, **named)

@@ -7,7 +7,8 @@ from typing import Any
 
 import httpx
 
-from deployments.gallery.__main__ import DEFAULT_INDEX, bind, make_server
+from deployments.gallery.__main__ import DEFAULT_INDEX
+from deployments.gallery.server import bind, make_server
 from tasks.core.settings import Settings
 
 

@@ -20,11 +20,11 @@ from deployments.local.processes import program as processes
 from deployments.local.processes.http_probe import LOOPBACK
 from deployments.local.processes.state import choose_ports
 from deployments.local.storage import server as storage
-from deployments.local.vertex import server as vertex_server
 from deployments.local.vertex.options import ModelServerOptions
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket, storage_client
 from tests.support.databases import secret
+from tests.support.servers import vertex
 
 BUCKET = "killed"
 LATENCY_SECONDS = 0.1
@@ -118,11 +118,12 @@ async def killable_servers(directory: Path, data_directory: Path) -> AsyncIterat
             state_directory=directory / "storage",
             log=directory / "storage.log",
         ),
-        vertex_server.program(
+        vertex.program(
             port=ports["vertex"],
             storage_endpoint=storage_endpoint,
             log=directory / "vertex.log",
-            options=ModelServerOptions(latency_seconds=LATENCY_SECONDS, record=str(record)),
+            options=ModelServerOptions(latency_seconds=LATENCY_SECONDS),
+            record=record,
         ),
     )
     client = storage_client(storage_endpoint)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import psutil
 
 from deployments.local.processes.http_probe import answers_ok
 from deployments.local.processes.state import read_state
@@ -43,12 +44,23 @@ async def begin_run(directory: Path, *arguments: str) -> asyncio.subprocess.Proc
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        start_new_session=True,
     )
     async with asyncio.timeout(120):
         while not read_state(directory).up:
             assert process.returncode is None
             await asyncio.sleep(0.05)
     return process
+
+
+def guard_of(pid: int) -> int:
+    """Return the guard's process among those that a process started."""
+    (guard,) = (
+        child.pid
+        for child in psutil.Process(pid).children()
+        if "deployments.local.processes.guard" in child.cmdline()
+    )
+    return int(guard)
 
 
 def port_of(endpoint: str | None) -> int:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from deployments.local.vertex.options import ModelServerOptions
-from deployments.local.vertex.statistics import (
+from tests.support.servers.statistics import (
     ModelServerStatistics,
     configure,
     read_statistics,

@@ -22,8 +22,8 @@ class Moment:
 
     Attributes:
         step: its name.
-        lock: takes the lock; {space} is the space's table, {gone} an image that has left the
-            bucket, {kept} one in a dead run's part.
+        lock: takes the lock; {vectors} and {images} are the tables, {gone} is an image that has
+            left the bucket, {kept} a content in a dead run's part.
         since: when to take it: before that, the run's earlier steps would wait for it.
         then: a lock of a later step, to be taken while the run waits for the first.
         past: what the run must have behind it when it comes to this step.
@@ -45,56 +45,56 @@ def _lock(table: str, mode: str = "SHARE") -> str:
     return f"LOCK TABLE {table} IN {mode} MODE"
 
 
-REGISTRY, OBJECTS, PENDING = "birdwalk.spaces", "birdwalk.objects", "birdwalk.pending"
-REFUSALS = "birdwalk.refusals"
+LISTINGS, WORK = "birdwalk.listings", "birdwalk.work"
+VACUUM_WAITS = "SHARE UPDATE EXCLUSIVE"
 
 MOMENTS = (
-    Moment("list", _lock(OBJECTS), statement="DELETE FROM birdwalk.objects"),
-    Moment("create table", _lock(REGISTRY), statement="INSERT INTO birdwalk.spaces"),
-    Moment("plan", _lock(PENDING), statement="DELETE FROM birdwalk.pending", second_run=True),
-    Moment("reuse", _lock(REFUSALS), statement="birdwalk.refusals"),
+    Moment("list", _lock(LISTINGS), statement="DELETE FROM birdwalk.listings"),
+    Moment("create table", _lock("birdwalk.spaces"), statement="INSERT INTO birdwalk.spaces"),
+    Moment("plan", _lock(WORK), statement="DELETE FROM birdwalk.work", second_run=True),
     # No batch is inserted, so that all the dead run leaves is in its parts.
-    Moment("embed", _lock("{space}"), "the calls"),
+    Moment("embed", _lock("{vectors}"), "the calls"),
     Moment(
         "recover parts",
         # The key waits for ours: it may yet be there first.
-        "INSERT INTO {space} (bucket, image_id, generation, embedding)"
-        " VALUES ('{bucket}', '{kept}', 1, '[1{zeros}]')",
-        statement="FROM stage",
+        "INSERT INTO {vectors} (content_key, embedding) VALUES ('{kept}', '[1{zeros}]')",
+        statement="COPY",
     ),
-    Moment("copy a batch", _lock("{space}"), "the calls", "COPY"),
-    Moment("insert a batch", _lock(REFUSALS), "the calls", "birdwalk.refusals"),
-    Moment("reuse for twins", _lock(REFUSALS), "the CSV", "birdwalk.refusals"),
+    Moment("copy a batch", _lock("{vectors}"), "the calls", "COPY"),
+    Moment(
+        "insert a batch", _lock("birdwalk.refusals"), "the calls", "DELETE FROM birdwalk.refusals"
+    ),
+    # Long before it: what comes between does not wait for this lock.
+    Moment("build index", _lock("{vectors}", VACUUM_WAITS), "the calls", "VACUUM", past="the CSV"),
+    Moment(
+        "verify",
+        _lock("{vectors}", VACUUM_WAITS),
+        "the calls",
+        "AS shown",
+        then=_lock(LISTINGS, "ACCESS EXCLUSIVE"),
+        past="the CSV",
+    ),
+    Moment("merge", _lock("{images}"), "the calls", "ON CONFLICT (bucket, image_id)"),
     Moment(
         "remove gone",
-        "SELECT FROM {space} WHERE image_id = '{gone}' FOR UPDATE",
+        "SELECT FROM {images} WHERE image_id = '{gone}' FOR UPDATE",
         statement="DELETE FROM",
         past="the CSV",
     ),
-    # Long before it: what comes between does not wait for this lock.
-    Moment(
-        "build index",
-        _lock("{space}", "SHARE UPDATE EXCLUSIVE"),
-        "the calls",
-        "VACUUM",
-        past="the CSV",
-    ),
-    Moment("verify", _lock(REGISTRY), "the CSV", "UPDATE birdwalk.spaces"),
     Moment(
         "record the verdict",
-        _lock(REGISTRY),
-        "the CSV",
+        _lock("{images}", VACUUM_WAITS),
+        "the calls",
         "UPDATE birdwalk.runs",
         then="SELECT FROM birdwalk.runs WHERE verdict = 'running' FOR UPDATE",
+        past="the CSV",
     ),
 )
 
 PUBLISH = Moment(
-    "publish",
-    "SELECT FROM birdwalk.spaces WHERE status = 'active' FOR UPDATE",
-    statement="UPDATE birdwalk.spaces SET status = 'retired'",
+    "publish", "SELECT FROM image_embeddings LIMIT 1", statement="CREATE OR REPLACE VIEW"
 )
-"""Of a run with another dimension: the view is made anew, and the old space waits for the lock."""
+"""Of a run with another dimension: the view is led to another space, and waits for a reader."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ class Relay:
 
     Attributes:
         dead: nothing arrives any more, also of what connects from now on; nothing is closed.
+        away: whoever connects is sent away, as by a Postgres that restarts.
     """
 
     def __init__(self, url: str) -> None:
@@ -21,6 +22,7 @@ class Relay:
         self._socket = f"{asked['host'][0]}/.s.PGSQL.{asked['port'][0]}"
         self._database = parts.path.strip("/")
         self.dead = False
+        self.away = False
         self._port = 0
         self._servers: list[asyncio.StreamWriter] = []
         self._carriers: set[asyncio.Task[None]] = set()
@@ -43,6 +45,11 @@ class Relay:
             for server in self._servers:
                 server.close()
 
+    def go_away(self) -> None:
+        """End all connections, and let nobody connect: both sides are told at once."""
+        self.away = True
+        self._let_go()
+
     @asynccontextmanager
     async def open(self) -> AsyncIterator["Relay"]:
         """Carry until the block ends."""
@@ -61,6 +68,9 @@ class Relay:
             server.close()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.away:
+            writer.close()
+            return
         from_server, to_server = await asyncio.open_unix_connection(self._socket)
         # Kept, so that neither side is closed because nobody knows it any more.
         self._servers += [to_server, writer]

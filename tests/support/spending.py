@@ -13,8 +13,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deployments.local.vertex.record import AnsweredCall, read_record
 from tests.support.changing import ChangingBucket, Version
+from tests.support.servers.record import AnsweredCall, read_record
 
 SECONDS_TO_ANSWER = 5.0
 """How long a call may take from the model's reading of a picture to its answer."""
@@ -73,9 +73,7 @@ class Spending:
     def model_killed(self, kept: set[str]) -> None:
         """Excuse what was in flight at a kill of the model server: answered, and not kept."""
         in_flight = {
-            call.content
-            for call in self._answers_of_the_run()
-            if call.content is not None and not self._worthless(call)
+            call.content for call in self._answers_of_the_run() if not self._worthless(call)
         }
         in_flight -= kept
         self._excused.update(in_flight)
@@ -85,7 +83,7 @@ class Spending:
         """Judge a run that has ended, by what is known now."""
         self._known_at_end = known
         calls = self._answers_of_the_run()
-        paid = Counter(call.content for call in calls if call.content is not None)
+        paid = Counter(call.content for call in calls)
         for content, times in paid.items():
             needless = times - 1 - self._excused[content] + (content in self._known)
             # Where the bucket changed under the calls, one may have answered for what came.
@@ -99,7 +97,7 @@ class Spending:
         self._seen |= paid.keys()
         lost = set()
         for call in calls:
-            if call.content is None or call.content in known:
+            if call.content in known:
                 continue
             if self._worthless(call):
                 self.superseded += 1

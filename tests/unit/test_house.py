@@ -16,7 +16,7 @@ from deployments.lock import Pin, read_pins
 
 ROOT = Path(__file__).parents[2]
 LOCK = ("requirements.txt", "requirements-local.txt", "requirements-dev.txt")
-SQL = sorted((ROOT / "tasks").rglob("*.sql"))
+SQL = sorted(path for path in (ROOT / "tasks").rglob("*.sql") if path.stem != "schema")
 SETTINGS = ROOT / "tasks/core/settings.py"
 LOCAL = ROOT / "deployments/local"
 
@@ -113,7 +113,8 @@ def test_a_block_of_a_sql_file_is_a_name_a_comment_and_one_statement(path: Path)
     assert before == ""
     for text in blocks:
         assert re.match(r"-- \S", text)
-        statement = re.sub(r"--[^\n]*|'(?:[^']|'')*'|\$\$.*?\$\$", "", text, flags=re.DOTALL)
+        quoted = r"--[^\n]*|'(?:[^']|'')*'|\$(\w*)\$.*?\$\1\$"
+        statement = re.sub(quoted, "", text, flags=re.DOTALL)
         assert statement.strip()
         assert ";" not in statement.strip().removesuffix(";")
 

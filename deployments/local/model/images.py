@@ -1,4 +1,4 @@
-"""Bytes of a picture become the pixels the local model looks at."""
+"""Decode a picture into the pixels that the local model takes."""
 
 import io
 import struct
@@ -55,7 +55,7 @@ def decode_image(data: bytes) -> NDArray[np.uint8]:
 
 
 def check_size(size: int) -> None:
-    """Refuse an image of more bytes than Google reads.
+    """Check that an image has no more bytes than Google reads.
 
     Raises:
         UnreadableImage: the image is over 20 MB.

@@ -34,7 +34,7 @@ class EmbeddingModel:
             at once; None takes all, best for one at a time.
 
     Raises:
-        StackError: the weights are missing or do not read.
+        StackError: the weights are missing or cannot be read.
     """
 
     def __init__(self, threads: int | None = 1) -> None:
@@ -90,18 +90,18 @@ def principal_directions(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
     They are the leading right singular vectors of the classifier's rows, each of length one. A
     smaller dimension takes the first of them. On the sample pictures, 128 of them keep half of
-    the first five right for texts, where random directions keep less than a third; pictures
-    among themselves come out alike.
+    the first five right for texts, where random directions keep less than a third; for pictures
+    the two make no difference.
 
     Args:
         rows: float32[classes, features], the classifier's weights.
     """
     units = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    # By the smaller matrix of the two: a tenth of the time of a singular value decomposition.
+    # Of the two matrices, the smaller: a tenth of the time of a singular value decomposition.
     values, vectors = np.linalg.eigh(units @ units.T)
     last = -LARGEST_PROJECTION - 1
     directions = (units.T @ vectors[:, :last:-1] / np.sqrt(values[:last:-1])).T
-    # The library may return either sign; a positive largest component settles it.
+    # The library may return either sign; we choose the one that makes the largest value positive.
     largest = np.argmax(np.abs(directions), axis=1)
     signs = np.sign(directions[np.arange(LARGEST_PROJECTION), largest])
     return np.ascontiguousarray(directions * signs[:, np.newaxis], dtype=np.float32)

@@ -1,14 +1,14 @@
-"""Text meets pictures through the classifier: which of its 1,000 labels does a text name?
+"""Embed a text by the labels that it names, among the 1,000 of the picture classifier.
 
-The row of the classifier's last layer that recognises a label points where pictures of it lie, so
-the mean of the rows a text names serves as the text's embedding. A text is read in three steps,
-and the first that finds something decides:
+Each label has a row of weights in the classifier's last layer, which points to where pictures of
+that label lie. A text's embedding is the mean of the rows of the labels it names. Three steps look
+for them, and the first that finds one decides:
 
 1. Labels and everyday words in it, whole ("great white shark", "bird"); a longer name hides the
    shorter ones within it. Each name found counts the same.
 2. Single words that some label contains ("shark" is in five labels).
-3. Nothing matches: a direction drawn from the hash of its words, the same every time, that lies
-   near no picture in particular.
+3. Nothing matches: the embedding is a direction drawn from the hash of the words. It is the same
+   every time, and near no picture in particular.
 
 Case and plain English plurals make no difference.
 """

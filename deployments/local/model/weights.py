@@ -37,7 +37,7 @@ class StorageType:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """A tensor that still lacks its values: which storage, and how it lies in it.
+    """A tensor without its values: which storage has them, and in what order.
 
     Strides count values, not bytes. They matter: most kernels lie in TensorFlow's order.
     """
@@ -141,7 +141,7 @@ def load_weights() -> dict[str, Array]:
     """Return EfficientNet-Lite0's tensors by their PyTorch name.
 
     Raises:
-        StackError: the weights' package is missing or its file does not read.
+        StackError: the weights' package is missing or its file cannot be read.
     """
     try:
         with files(WEIGHTS_PACKAGE).joinpath(WEIGHTS_FILE).open("rb") as file:

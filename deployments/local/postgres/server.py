@@ -17,21 +17,22 @@ import asyncpg
 
 from deployments.local.errors import StackError
 from deployments.local.postgres.home import PostgresHome, make_private
-from deployments.local.postgres.recovery import end_postmaster
-from deployments.local.processes.program import Program, last_lines, launch
+from deployments.local.postgres.recovery import end_postgres
+from deployments.local.processes.http_probe import LOOPBACK
+from deployments.local.processes.program import Program, run
 
 MAJOR_VERSION = "18"
 START_SECONDS = 600.0  # after a crash the write-ahead log is replayed first
 STOP_SECONDS = 30.0
 SETTINGS = {
-    "listen_addresses": "127.0.0.1",
+    "listen_addresses": LOOPBACK,
     "max_connections": "200",  # Prefect's server takes 15, each flow run six
     "shared_buffers": "512MB",
     "max_wal_size": "4GB",
     "maintenance_work_mem": "512MB",
     "dynamic_shared_memory_type": "mmap",  # a container's /dev/shm of 64 MB is too small
 }
-# Postgres itself needs no variable; PG* ones would change what initdb does.
+# Postgres needs none of the caller's; PG* ones would change what initdb does.
 WITHOUT = ("PG", "LC_", "LANG")
 
 
@@ -60,6 +61,7 @@ def program(home: PostgresHome, *, port: int, log: Path) -> Program:
         command=(str(home.binaries / "postgres"), "-D", str(home.data), *arguments),
         log=log,
         ready=ready,
+        address=f"{LOOPBACK}:{port}, {home.sockets}",
         environment={"LC_ALL": "C"},
         start_seconds=START_SECONDS,
         without=WITHOUT,
@@ -104,7 +106,7 @@ def remove_sockets(home: PostgresHome) -> None:
 async def _prepare(home: PostgresHome, log: Path) -> None:
     if home.data.exists():
         _check_data(home)
-        await end_postmaster(home.data)
+        await end_postgres(home.data)
     else:
         await _initialise(home, log.with_name("initdb.log"))
     make_private(home.sockets, home.account)
@@ -133,16 +135,13 @@ def _check_data(home: PostgresHome) -> None:
 
 
 async def _initialise(home: PostgresHome, log: Path) -> None:
-    """Run initdb beside the data directory and rename it: a half-made one is never used."""
+    """Let initdb fill a directory beside the final one, and rename it once it is complete."""
     parent = home.data.parent
     for unfinished in parent.glob(".initdb-*"):
         shutil.rmtree(unfinished)
     new = Path(tempfile.mkdtemp(prefix=".initdb-", dir=parent))
     if home.account is not None:
         os.chown(new, home.account.uid, home.account.gid)
-
-    async def ready() -> bool:
-        return True
 
     initdb = Program(
         name="initdb",
@@ -152,17 +151,11 @@ async def _initialise(home: PostgresHome, log: Path) -> None:
             *("--encoding=UTF8", "--locale=C", "--no-instructions"),
         ),
         log=log,
-        ready=ready,
         environment={"LC_ALL": "C"},
+        start_seconds=START_SECONDS,
         without=WITHOUT,
         account=home.account,
         directory=home.binaries,
     )
-    process = await launch(initdb)
-    try:
-        status = await process.wait()
-    finally:
-        await process.stop()
-    if status != 0:
-        raise StackError(f"initdb ended with status {status}:\n{last_lines(log)}")
+    await run(initdb)
     await asyncio.to_thread(new.rename, home.data)

@@ -63,14 +63,15 @@ def program(*, port: int, home: Path, database: str, log: Path, schedules: bool 
         ),
         log=log,
         ready=ready,
+        address=ui_url(port),
         environment={
             **BATCH_SETTINGS,
             "PREFECT_HOME": str(home),
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
             # Without it the UI calls port 4200, whatever the server's own port is.
             "PREFECT_UI_API_URL": api_url(port),
-            # A restart would forget who holds the deployments' slots, were they kept in memory: it
-            # would end the runs that do, and never free the slots of dead ones.
+            # A lease in memory is lost when the server restarts: it would then end the run that
+            # holds a deployment's slot, or never free the slot of a run that died.
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASE_STORAGE,
             "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": str(schedules).lower(),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

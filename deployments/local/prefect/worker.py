@@ -1,6 +1,5 @@
-"""The worker that runs what the Prefect UI or the API asks for, and the deployments it serves."""
+"""The worker that runs the flows, and the registration of their deployments and automations."""
 
-import asyncio
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,7 +8,7 @@ from pathlib import Path
 from deployments.local.addresses import HEARTBEAT_SECONDS
 from deployments.local.errors import StackError
 from deployments.local.processes.http_probe import post_json
-from deployments.local.processes.program import Program, last_lines, launch
+from deployments.local.processes.program import Program, run
 
 POOL = "birdwalk"
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -18,7 +17,7 @@ ROOT = CHECKOUT
 
 START_SECONDS = 120.0
 REGISTER_SECONDS = 180.0
-STOP_SECONDS = 20.0  # a flow run is cancelled and gets the time to say so
+STOP_SECONDS = 20.0  # its flow runs are cancelled, and need time to report it
 WITHOUT = ("PREFECT_",)
 
 
@@ -46,6 +45,7 @@ def program(*, api_url: str, environment: Mapping[str, str], log: Path) -> Progr
         ),
         log=log,
         ready=ready,
+        address=f"work pool {POOL}",
         environment={**environment, "TMPDIR": str(temporary)},
         start_seconds=START_SECONDS,
         without=WITHOUT,
@@ -73,12 +73,13 @@ async def register_deployments(worker: Program) -> None:
     Raises:
         StackError: Prefect refused it; with the end of what it said.
     """
-    await _to_its_end(
+    await run(
         replace(
             worker,
             name="prefect deploy",
             command=(sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"),
             log=worker.log.with_name("deploy.log"),
+            start_seconds=REGISTER_SECONDS,
         )
     )
 
@@ -90,26 +91,13 @@ async def register_automations(worker: Program) -> None:
         StackError: Prefect refused it; with the end of what it said.
     """
     heartbeat = ("--heartbeat-seconds", str(HEARTBEAT_SECONDS))
-    await _to_its_end(
+    await run(
         replace(
             worker,
             name="deployments.automations",
             command=(sys.executable, "-m", "deployments.automations", *heartbeat),
             log=worker.log.with_name("automations.log"),
+            start_seconds=REGISTER_SECONDS,
             directory=CHECKOUT,
         )
     )
-
-
-async def _to_its_end(program: Program) -> None:
-    process = await launch(program)
-    try:
-        status = await asyncio.wait_for(process.wait(), REGISTER_SECONDS)
-    except TimeoutError:
-        status = None
-    finally:
-        await process.stop()
-    if status != 0:
-        how = "did not end in time" if status is None else f"ended with status {status}"
-        command = " ".join(program.command[2:])
-        raise StackError(f"`{command}` {how}:\n{last_lines(program.log)}")

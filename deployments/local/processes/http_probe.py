@@ -11,7 +11,7 @@ PROBE_SECONDS = 5.0
 
 async def answers_ok(url: str) -> bool:
     """Tell whether a GET of the address answers 200."""
-    # trust_env=False: a proxy from the environment has no business on loopback.
+    # trust_env=False: a proxy from the environment cannot reach our loopback.
     async with httpx.AsyncClient(trust_env=False, timeout=PROBE_SECONDS) as client:
         try:
             return (await client.get(url)).status_code == httpx.codes.OK

@@ -1,92 +1,57 @@
-"""End what an earlier stack left behind when even its leashes were killed.
-
-A leftover is known by its id and start time from the state file, and on Linux also by a mark
-that every program of a stack carries in its environment. Never by its id alone.
-"""
+"""End the servers of a stack whose own process died without doing so."""
 
 import asyncio
-import contextlib
-import os
 import signal
-import sys
-import time
-from collections.abc import Iterable
 from pathlib import Path
 
 from deployments.local.errors import StackError
-from deployments.local.processes.identity import Identity
-from deployments.local.processes.state import State
+from deployments.local.processes.identity import marked, signal_and_wait
+from deployments.local.processes.state import State, lock, logs, read_state
 
-MARK = "LOCAL_STACK_DIRECTORY"
-LEASH_SECONDS = 30.0
 TERMINATE_SECONDS = 5.0
 KILL_SECONDS = 10.0
-
-
-def marked(directory: Path) -> list[Identity]:
-    """Return the living processes started for the stack of a directory, on Linux; else none.
-
-    A process of another user is passed over: its environment is not ours to read.
-    """
-    if sys.platform != "linux":
-        return []
-    mark = f"{MARK}={directory}".encode()
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
-        with contextlib.suppress(OSError):
-            if mark in (entry / "environ").read_bytes().split(b"\0"):
-                identity = Identity.of(int(entry.name))
-                if identity is not None:
-                    found.append(identity)
-    return found
+POLL_SECONDS = 0.1
 
 
 async def end_leftovers(directory: Path, state: State) -> int:
     """End every process of an earlier stack; return how many there were.
 
-    Leashes that still live end their programs themselves and get the time for it.
+    They are known by the state file and by their marks. Only the holder of the directory's lock
+    may do this: another's servers are no leftovers.
 
     Raises:
         StackError: one survives SIGKILL.
     """
-    leashes = [server.leash for server in state.servers if server.leash.alive()]
-    _signal(leashes, signal.SIGTERM)
-    await _gone(leashes, LEASH_SECONDS)
-    known = {server.process: server.stop_signal for server in state.servers}
-    others = set(marked(directory)) - known.keys()
-    left = _living({*leashes, *known, *others})
-    count = len({*leashes, *left})
-    for process, stop_signal in known.items():
-        _signal([process], stop_signal)
-    _signal(others, signal.SIGTERM)
-    await _gone(left, TERMINATE_SECONDS)
-    left = _living({*left, *marked(directory)})
-    _signal(left, signal.SIGKILL)
-    if not await _gone(left, KILL_SECONDS):
-        pids = ", ".join(str(identity.pid) for identity in _living(left))
+    recorded = {server.process for server in state.servers if server.process.alive()}
+    others = set(marked(logs(directory))) - recorded
+    await asyncio.gather(
+        *(
+            signal_and_wait([server.process], server.stop_signal, TERMINATE_SECONDS)
+            for server in state.servers
+        ),
+        signal_and_wait(others, signal.SIGTERM, TERMINATE_SECONDS),
+    )
+    left = {*recorded, *others, *marked(logs(directory))}
+    if alive := await signal_and_wait(left, signal.SIGKILL, KILL_SECONDS):
+        pids = ", ".join(str(process.pid) for process in alive)
         raise StackError(
             f"Processes {pids} of an earlier stack in {directory} do not end. End them by hand."
         )
-    return count
+    return len(recorded | others)
 
 
-def _living(identities: Iterable[Identity]) -> list[Identity]:
-    return [identity for identity in identities if identity.alive()]
+async def end_abandoned(directory: Path) -> int:
+    """End what a stack left whose own process is gone; return how many processes there were.
 
+    A stack that another process runs, or starts meanwhile, is left alone.
 
-def _signal(identities: Iterable[Identity], number: signal.Signals) -> None:
-    for identity in _living(identities):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(identity.pid, number)
-
-
-async def _gone(identities: Iterable[Identity], seconds: float) -> bool:
-    identities = list(identities)
-    deadline = time.monotonic() + seconds
-    while _living(identities):
-        if time.monotonic() > deadline:
-            return False
-        await asyncio.sleep(0.02)
-    return True
+    Raises:
+        StackError: one survives SIGKILL.
+    """
+    while True:
+        with lock(directory) as ours:
+            if ours:
+                return await end_leftovers(directory, read_state(directory))
+        if read_state(directory).running:
+            return 0
+        await asyncio.sleep(POLL_SECONDS)

@@ -1,47 +1,49 @@
-"""Start the stack's programs so that none outlives us.
-
-Every program runs under a leash (leash.py), which ends it when our end of a pipe closes. What
-survives even the death of both is found again by `Identity`: a process id with its start time,
-never the id alone.
-"""
+"""Start a program of the stack, wait until it answers, and end it with all that it started."""
 
 import asyncio
+import contextlib
 import os
 import signal
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from deployments.local.errors import StackError
-from deployments.local.processes.identity import Identity
+from deployments.local.processes.identity import MARK, Identity, marked, signal_and_wait
 
-LEASH = Path(__file__).with_name("leash.py")
 LOG_LINES = 20
 POLL_SECONDS = 0.05
+TERMINATE_SECONDS = 5.0
+KILL_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The user and group a program runs as, when it cannot be ours."""
+    """The user and group that a program runs as, when it cannot run as ours."""
 
     uid: int
     gid: int
 
 
+async def _at_once() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A server of the stack: how to start it, and how to know that it answers.
+    """A program of the stack: how to start it, and how to know that it answers.
 
     Attributes:
-        name: what messages and the log file call it.
+        name: what messages call it.
         command: the program and its arguments; never a shell line.
-        log: file that receives its output; the one of the start before is kept beside it as .1.
+        log: file that receives its output; the file of the start before is kept as .1. No other
+            program that runs at the same time may have it: the log is also the program's mark.
         ready: polled until it returns True; returns False while the server is still starting.
-        environment: variables set on top of the parent's.
+        address: where it answers, without a password, as `status` shows it.
+        environment: variables that are set on top of the parent's.
         start_seconds: how long it may take until it is ready.
-        without: beginnings of variable names not passed on from the parent's environment.
+        without: prefixes of the parent's variables that it does not get.
         prepare: run before each start and restart, when nothing of the program is alive.
         stop_signal: what asks the program to end.
         stop_seconds: how long it may take to end before it is killed.
@@ -52,7 +54,8 @@ class Program:
     name: str
     command: tuple[str, ...]
     log: Path
-    ready: Callable[[], Awaitable[bool]]
+    ready: Callable[[], Awaitable[bool]] = _at_once
+    address: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     start_seconds: float = 60.0
     without: tuple[str, ...] = ()
@@ -61,6 +64,11 @@ class Program:
     stop_seconds: float = 10.0
     account: Account | None = None
     directory: Path | None = None
+
+    def failed(self, what: str) -> StackError:
+        """Return the error that says what happened to the program, with the end of its log."""
+        text = f"{self.name} {what}. The last lines of {self.log}:\n{last_lines(self.log)}"
+        return StackError(text)
 
 
 def last_lines(log: Path, lines: int = LOG_LINES) -> str:
@@ -73,24 +81,17 @@ def last_lines(log: Path, lines: int = LOG_LINES) -> str:
 
 
 class Process:
-    """A program that runs under its leash.
+    """A program that was started, in a process group of its own.
 
     Attributes:
-        program: what runs.
-        leash: the leash's identity.
-        identity: the program's own.
+        program: what was started.
+        identity: the process.
     """
 
-    def __init__(
-        self,
-        program: Program,
-        process: asyncio.subprocess.Process,
-        leash: Identity,
-        identity: Identity,
-    ) -> None:
+    def __init__(self, program: Program, process: asyncio.subprocess.Process) -> None:
         self.program = program
-        self.leash = leash
-        self.identity = identity
+        # A process that has ended already gets an identity that no living process has.
+        self.identity = Identity.of(process.pid) or Identity(process.pid, -1)
         self._process = process
 
     @property
@@ -99,32 +100,28 @@ class Process:
         return self._process.returncode is None
 
     async def wait(self) -> int:
-        """Return the exit status once the program ended: 128 + n when signal n ended it."""
+        """Return the exit status once the program ended: -n when signal n ended it."""
         return await self._process.wait()
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the program's process group, not to its leash."""
+        """Send a signal to the program's process group."""
         if self.identity.alive():
-            os.killpg(self.identity.pid, number)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.identity.pid, number)
 
     async def kill(self) -> None:
-        """Kill the program's process group at once, as a crash would."""
+        """Kill the program and what it started, as a crash would, and wait until all is gone."""
         self.send(signal.SIGKILL)
         await self._process.wait()
+        await signal_and_wait(marked(self.program.log), signal.SIGKILL, KILL_SECONDS)
 
     async def stop(self) -> None:
-        """End the program and wait until it is gone; does nothing when it is."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        if self.running:
-            self._process.terminate()
-        try:
-            # The leash itself gives up after the program's time and its own for killing.
-            await asyncio.wait_for(self._process.wait(), self.program.stop_seconds + 15)
-        except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
-        self.send(signal.SIGKILL)  # alive only if the leash was killed
+        """Ask the program to end, then what it started; kill what has not ended in time."""
+        self.send(self.program.stop_signal)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._process.wait(), self.program.stop_seconds)
+            await signal_and_wait(marked(self.program.log), signal.SIGTERM, TERMINATE_SECONDS)
+        await self.kill()
 
     async def until_ready(self) -> None:
         """Wait until the program answers.
@@ -135,69 +132,51 @@ class Process:
         deadline = time.monotonic() + self.program.start_seconds
         while True:
             if not self.running:
-                raise StackError(self._trouble(f"ended with status {self._process.returncode}"))
+                raise self.program.failed(f"ended with status {self._process.returncode}")
             if await self.program.ready():
                 return
             if time.monotonic() > deadline:
                 seconds = self.program.start_seconds
-                raise StackError(self._trouble(f"did not answer within {seconds:g} s"))
+                raise self.program.failed(f"did not answer within {seconds:g} s")
             await asyncio.sleep(POLL_SECONDS)
-
-    def _trouble(self, what: str) -> str:
-        log = self.program.log
-        return f"{self.program.name} {what}. The last lines of {log}:\n{last_lines(log)}"
 
 
 async def launch(program: Program) -> Process:
-    """Start a program under a leash, without waiting until it answers.
+    """Start a program without waiting until it answers.
 
     Raises:
-        StackError: the leash did not start, or the program was gone at once.
+        StackError: the program cannot be run.
     """
     if program.prepare is not None:
         await program.prepare()
     program.log.parent.mkdir(parents=True, exist_ok=True)
     if program.log.exists():
         program.log.replace(program.log.with_name(program.log.name + ".1"))
-    command = [sys.executable, "-I", "-S", str(LEASH), "--grace", str(program.stop_seconds)]
-    command += ["--signal", str(int(program.stop_signal)), "--supervisor", str(os.getpid())]
-    if program.account is not None:
-        command += ["--account", str(program.account.uid), str(program.account.gid)]
+    account = program.account
     with program.log.open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            "--",
-            *program.command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=log,
-            env=_environment(program),
-            cwd=program.directory,
-            start_new_session=True,
-        )
-    if process.stdout is None:
-        raise StackError(f"{program.name}: its leash has no output to read")
-    try:
-        line = await process.stdout.readline()
-    except BaseException:
-        process.terminate()
-        raise
-    leash = Identity.of(process.pid)
-    identity = Identity.of(int(line)) if line.strip() else None
-    if leash is None or identity is None:
-        status = await process.wait()
-        raise StackError(
-            f"{program.name} ended with status {status} as soon as it started. "
-            f"The last lines of {program.log}:\n{last_lines(program.log)}"
-        )
-    return Process(program, process, leash, identity)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *program.command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=_environment(program),
+                cwd=program.directory,
+                start_new_session=True,  # Ctrl-C in a terminal reaches us, and only us
+                user=None if account is None else account.uid,
+                group=None if account is None else account.gid,
+                extra_groups=None if account is None else [],
+            )
+        except OSError as error:
+            raise StackError(f"{program.name} cannot be started: {error}") from error
+    return Process(program, process)
 
 
 def _environment(program: Program) -> dict[str, str]:
-    kept = {
+    inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(program.without)
     }
-    return kept | dict(program.environment)
+    return {**inherited, **program.environment, MARK: str(program.log)}
 
 
 async def start(program: Program) -> Process:
@@ -213,3 +192,20 @@ async def start(program: Program) -> Process:
         await process.stop()
         raise
     return process
+
+
+async def run(program: Program) -> None:
+    """Run a program that ends by itself, for as long as it has to be ready.
+
+    Raises:
+        StackError: it failed, or did not end in time. With its log's last lines.
+    """
+    process = await launch(program)
+    try:
+        status = await asyncio.wait_for(process.wait(), program.start_seconds)
+    except TimeoutError:
+        raise program.failed(f"did not end within {program.start_seconds:g} s") from None
+    finally:
+        await process.stop()
+    if status != 0:
+        raise program.failed(f"ended with status {status}")

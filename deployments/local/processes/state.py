@@ -9,18 +9,18 @@ import fcntl
 import os
 import signal
 import socket
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from deployments.local.addresses import Addresses, StackOptions
 from deployments.local.errors import StackError
+from deployments.local.processes.http_probe import LOOPBACK
 from deployments.local.processes.identity import Identity
 from deployments.local.processes.program import Process
-
-LOOPBACK = "127.0.0.1"
+from tasks.core.files import replacing
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,31 +30,20 @@ class ServerRecord:
     Attributes:
         name: the program's name.
         address: where it answers, without any password.
-        leash: the process that ends it.
         process: the server itself.
-        log: file that receives its output.
         stop_signal: what asks it to end.
     """
 
     name: str
     address: str
-    leash: Identity
     process: Identity
-    log: Path
     stop_signal: signal.Signals
 
     @classmethod
-    def of(cls, process: Process, address: str) -> "ServerRecord":
+    def of(cls, process: Process) -> "ServerRecord":
         """Describe a running process."""
         program = process.program
-        return cls(
-            name=program.name,
-            address=address,
-            leash=process.leash,
-            process=process.identity,
-            log=program.log,
-            stop_signal=program.stop_signal,
-        )
+        return cls(program.name, program.address, process.identity, program.stop_signal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,29 +51,32 @@ class State:
     """The content of the state file.
 
     Attributes:
-        supervisor: the process that holds the stack; None when it is down.
-        ready: whether every server answers.
+        supervisor: the process that started the servers and stops them; None when it is down.
         servers: what runs, in the order in which it was started.
         ports: by server name; used again at the next start when still free.
         password: of the database's superuser, for TCP.
-        options: what the stack was started with, as canonical JSON; None when it is down.
-        addresses: what clients need, as JSON; None until ready.
+        options: what the stack was started with; None when it is down.
+        addresses: what clients need; None unless every server answers.
         failure: why the stack ended, when it was not asked to.
     """
 
     supervisor: Identity | None = None
-    ready: bool = False
     servers: tuple[ServerRecord, ...] = ()
     ports: Mapping[str, int] = field(default_factory=dict)
     password: str | None = None
-    options: str | None = None
-    addresses: str | None = None
+    options: StackOptions | None = None
+    addresses: Addresses | None = None
     failure: str | None = None
 
     @property
+    def running(self) -> bool:
+        """Whether the process that started the stack lives; its servers may still be starting."""
+        return self.supervisor is not None and self.supervisor.alive()
+
+    @property
     def up(self) -> bool:
-        """Whether the stack answers and its supervisor lives."""
-        return self.ready and self.supervisor is not None and self.supervisor.alive()
+        """Whether every server answers."""
+        return self.addresses is not None and self.running
 
 
 _STATE = TypeAdapter(State)
@@ -99,8 +91,13 @@ def state_file(directory: Path) -> Path:
     return directory / "stack.json"
 
 
+def logs(directory: Path) -> Path:
+    """Return the directory of the servers' logs."""
+    return directory / "logs"
+
+
 def read_state(directory: Path) -> State:
-    """Return the remembered state; an empty one when there is none or it makes no sense.
+    """Return the remembered state; an empty one when there is none or it cannot be read.
 
     Raises:
         StackError: it belongs to another user.
@@ -115,22 +112,16 @@ def read_state(directory: Path) -> State:
 
 def write_state(directory: Path, state: State) -> None:
     """Replace the state file in one step, mode 0600."""
-    descriptor, name = tempfile.mkstemp(prefix=".stack-", dir=directory)  # mkstemp makes it 0600
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(_STATE.dump_json(state, indent=2))
-        temporary.replace(state_file(directory))
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(state_file(directory)) as file:
+        file.touch(mode=0o600)
+        file.write_bytes(_STATE.dump_json(state, indent=2))
 
 
 @contextlib.contextmanager
 def lock(directory: Path) -> Iterator[bool]:
-    """Hold the directory's lock while inside; yield False when somebody else has it.
+    """Hold the directory's lock while inside; yield False when another process has it.
 
-    The kernel gives it back when the holder dies, in whatever way.
+    The kernel frees it when the holder ends, in whatever way.
 
     Raises:
         StackError: the directory belongs to another user.
@@ -139,6 +130,7 @@ def lock(directory: Path) -> Iterator[bool]:
         descriptor = os.open(directory / "stack.lock", os.O_RDWR | os.O_CREAT, 0o600)
     except PermissionError:
         raise StackError(_NOT_OURS.format(directory)) from None
+    _descriptors.add(descriptor)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -147,7 +139,20 @@ def lock(directory: Path) -> Iterator[bool]:
         else:
             yield True
     finally:
+        _descriptors.discard(descriptor)
         os.close(descriptor)
+
+
+_descriptors: set[int] = set()
+
+
+def _let_go_in_child() -> None:
+    while _descriptors:
+        os.close(_descriptors.pop())
+
+
+# Otherwise a process that the holder forked would keep the lock after the holder's death.
+os.register_at_fork(after_in_child=_let_go_in_child)
 
 
 def choose_ports(names: Iterable[str], remembered: Mapping[str, int]) -> dict[str, int]:
@@ -157,7 +162,7 @@ def choose_ports(names: Iterable[str], remembered: Mapping[str, int]) -> dict[st
         StackError: loopback has no free port.
     """
     ports = dict(remembered)
-    with contextlib.ExitStack() as held:  # all at once, so that no two names get the same one
+    with contextlib.ExitStack() as held:  # all at once, so that no two names get the same port
         for name in names:
             ports[name] = _bind(held, remembered.get(name, 0))
     return ports
@@ -166,7 +171,7 @@ def choose_ports(names: Iterable[str], remembered: Mapping[str, int]) -> dict[st
 def _bind(held: contextlib.ExitStack, wanted: int) -> int:
     for port in (wanted, 0):
         candidate = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-        # As servers do: a port whose last connections are still in TIME_WAIT counts as free.
+        # Servers set it too: a port whose last connections are in TIME_WAIT counts as free.
         candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             candidate.bind((LOOPBACK, port))

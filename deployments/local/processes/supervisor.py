@@ -1,4 +1,4 @@
-"""Hold a set of running programs: start, watch, restart, stop, and write down which they are."""
+"""Start, watch, restart and stop the programs of a stack, and write down which they are."""
 
 import asyncio
 from collections.abc import Mapping
@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deployments.local.errors import StackError
-from deployments.local.processes.leftovers import MARK
-from deployments.local.processes.program import Process, Program, last_lines, launch
+from deployments.local.processes.program import Process, Program, launch
 from deployments.local.processes.state import ServerRecord, State, write_state
 
 
@@ -22,9 +21,8 @@ class Supervisor:
         self.directory = directory
         self.state = state
         self._processes: dict[str, Process] = {}
-        self._addresses: dict[str, str] = {}
         self._watchers: dict[str, asyncio.Task[None]] = {}
-        self._failure: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._failure: asyncio.Future[StackError] = asyncio.get_running_loop().create_future()
 
     @property
     def processes(self) -> Mapping[str, Process]:
@@ -38,23 +36,19 @@ class Supervisor:
             StackError: one did; with the last lines of its log.
         """
         if self._failure.done():
-            raise StackError(self._failure.result())
+            raise self._failure.result()
 
-    async def failed(self) -> str:
-        """Wait until a program ends without having been asked to, and say which."""
+    async def failed(self) -> StackError:
+        """Wait until a program ends without having been asked to, and return the error."""
         return await asyncio.shield(self._failure)
 
-    async def start(self, program: Program, address: str) -> None:
+    async def start(self, program: Program) -> None:
         """Start a program, wait until it answers, and watch it from then on.
 
         Raises:
             StackError: it did not start; with the last lines of its log.
         """
-        mark = {MARK: str(self.directory)}
-        program = replace(program, environment={**program.environment, **mark})
-        process = await launch(program)
-        self._processes[program.name] = process
-        self._addresses[program.name] = address
+        process = self._processes[program.name] = await launch(program)
         self._write()
         try:
             await process.until_ready()
@@ -64,14 +58,12 @@ class Supervisor:
         self._watchers[program.name] = asyncio.create_task(self._watch(process))
 
     async def kill(self, name: str) -> None:
-        """Kill a program with SIGKILL, as a crash would: the way tests inject one.
+        """Kill a program with SIGKILL, as a crash would: tests do.
 
         Raises:
             StackError: no program of this name runs.
         """
-        process = self._process(name)
-        self._unwatch(name)
-        await process.kill()
+        await self._unwatched(name).kill()
 
     async def restart(self, name: str) -> None:
         """Stop a program if it runs, and start it again at the same address.
@@ -79,54 +71,41 @@ class Supervisor:
         Raises:
             StackError: there is no such program, or it did not start again.
         """
-        process = self._process(name)
-        self._unwatch(name)
+        process = self._unwatched(name)
         await process.stop()
-        await self.start(process.program, self._addresses[name])
+        await self.start(process.program)
 
     async def stop(self, *waves: tuple[str, ...]) -> None:
-        """Stop every program: each wave at once, one wave after the other, then the rest."""
+        """Stop every program: those of a wave together, one wave after the other, then the rest."""
         named = {name for wave in waves for name in wave}
         rest = tuple(name for name in self._processes if name not in named)
         for wave in (*waves, rest):
             names = [name for name in wave if name in self._processes]
-            for name in names:
-                self._unwatch(name)
-            await asyncio.gather(*(self._processes[name].stop() for name in names))
+            await asyncio.gather(*(self._unwatched(name).stop() for name in names))
             for name in names:
                 del self._processes[name]
         self._write()
 
     def write(self, state: State) -> None:
-        """Replace the state, but for the list of servers, which is ours."""
+        """Replace the state, all but its list of servers, which this object keeps."""
         self.state = state
         self._write()
 
-    def _process(self, name: str) -> Process:
-        try:
-            return self._processes[name]
-        except KeyError:
-            names = ", ".join(self._processes) or "none"
-            raise StackError(f"The stack runs no server {name!r}; it runs: {names}.") from None
-
     def _write(self) -> None:
-        servers = tuple(
-            ServerRecord.of(process, self._addresses[name])
-            for name, process in self._processes.items()
-        )
+        servers = tuple(ServerRecord.of(process) for process in self._processes.values())
         self.state = replace(self.state, servers=servers)
         write_state(self.directory, self.state)
 
     async def _watch(self, process: Process) -> None:
-        status = await process.wait()
-        program = process.program
+        what = f"ended by itself with status {await process.wait()}"
         if not self._failure.done():
-            self._failure.set_result(
-                f"{program.name} ended by itself with status {status}. "
-                f"The last lines of {program.log}:\n{last_lines(program.log)}"
-            )
+            self._failure.set_result(process.program.failed(what))
 
-    def _unwatch(self, name: str) -> None:
-        watcher = self._watchers.pop(name, None)
-        if watcher is not None:
+    def _unwatched(self, name: str) -> Process:
+        """Return a process whose end is no failure from now on."""
+        if name not in self._processes:
+            names = ", ".join(self._processes) or "none"
+            raise StackError(f"The stack runs no server {name!r}; it runs: {names}.")
+        if watcher := self._watchers.pop(name, None):
             watcher.cancel()
+        return self._processes[name]

@@ -16,13 +16,13 @@ serves elsewhere, and where a test needs object names that no file can have.
 """
 
 import asyncio
-import http.client
 import platform
 import sys
 from importlib.resources import files
 from pathlib import Path
 
 from deployments.local.errors import StackError
+from deployments.local.processes.http_probe import LOOPBACK, answers_ok
 from deployments.local.processes.program import Program
 from deployments.local.storage.mirror import Mirror, mirror_folder, supports_attributes
 
@@ -91,16 +91,18 @@ def program(
         )
         _report(mirror, pictures, in_memory=in_memory)
 
+    url = f"http://{LOOPBACK}:{port}"
     backend = ("memory", "-data") if in_memory else ("filesystem", "-filesystem-root")
     return Program(
         name="storage",
         command=(
-            *(str(binary()), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port)),
-            *("-external-url", f"http://127.0.0.1:{port}", "-log-level", "error"),
+            *(str(binary()), "-scheme", "http", "-host", LOOPBACK, "-port", str(port)),
+            *("-external-url", url, "-log-level", "error"),
             *("-backend", backend[0], backend[1], str(root)),
         ),
         log=log,
-        ready=lambda: asyncio.to_thread(_serves, port, bucket),
+        ready=lambda: answers_ok(f"{url}/storage/v1/b/{bucket}"),
+        address=url,
         start_seconds=600.0 if in_memory else 60.0,
         prepare=prepare,
     )
@@ -117,14 +119,3 @@ def _report(mirror: Mirror, pictures: Path, *, in_memory: bool) -> None:
             "server's start slow: minutes from 20,000 files on.",
             file=sys.stderr,
         )
-
-
-def _serves(port: int, bucket: str) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", f"/storage/v1/b/{bucket}")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()

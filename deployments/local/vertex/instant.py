@@ -1,7 +1,7 @@
-"""The instant mode's answers: no picture, no model, and little else.
+"""The answers of the instant mode: vectors drawn from a hash, without a picture or a model.
 
-The vectors fill a surface of few dimensions, as those of pictures do: among vectors drawn from all
-directions alike an approximate index finds less than a nearest-neighbour search should.
+The vectors span few dimensions, as those of pictures do. Among vectors that point in all directions
+alike, an approximate index would find fewer of the nearest neighbours than it does for pictures.
 """
 
 import numpy as np
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from deployments.local.model.text import hashed_direction
 from deployments.local.vertex.wire import DIMENSIONS, PredictionRequest, build_response
 
-SURFACE_DIMENSIONS = 8
+SPANNED_DIMENSIONS = 8
 _AXES = {
     dimension: np.stack(
-        [hashed_direction(f"axis {number}", dimension) for number in range(SURFACE_DIMENSIONS)]
+        [hashed_direction(f"axis {number}", dimension) for number in range(SPANNED_DIMENSIONS)]
     )
     for dimension in DIMENSIONS
 }
@@ -30,5 +30,5 @@ def instant_response(request: PredictionRequest) -> bytes:
 
 
 def _place(key: str | bytes, dimension: int) -> NDArray[np.float32]:
-    vector = hashed_direction(key, SURFACE_DIMENSIONS) @ _AXES[dimension]
+    vector = hashed_direction(key, SPANNED_DIMENSIONS) @ _AXES[dimension]
     return np.asarray(vector / np.sqrt(vector @ vector), dtype=np.float32)

@@ -2,7 +2,6 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import quote
 
@@ -11,33 +10,24 @@ import urllib3
 from deployments.local.model.images import MAXIMUM_BYTES, UnreadableImage, check_size
 from deployments.local.model.model import EmbeddingModel, processor_count
 from deployments.local.vertex.errors import invalid_image, missing_image, storage_unavailable
-from deployments.local.vertex.record import content_of
 from deployments.local.vertex.wire import PredictionRequest, build_response
 
 FETCH_TIMEOUT_SECONDS = 5.0
-# One picture fetches while the others keep every processor busy.
+# While one picture is fetched, the others keep every processor busy.
 EXTRA_WORKERS = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """A PredictResponse, and the md5 of the picture it is about; None where there is none."""
-
-    response: bytes
-    content: str | None
 
 
 class Predictor:
     """The model, and the threads that work for it.
 
     urllib3 in the worker threads takes 0.5 ms of processor time a picture, httpx on the event
-    loop 1.8 ms, and the worker is there anyway for decoding.
+    loop 1.8 ms; the threads are needed for decoding anyway.
 
     Args:
         storage_endpoint: address of a server that speaks Cloud Storage's JSON API.
 
     Raises:
-        StackError: the model's weights are missing or do not read.
+        StackError: the model's weights are missing or cannot be read.
     """
 
     def __init__(self, storage_endpoint: str) -> None:
@@ -49,8 +39,8 @@ class Predictor:
             maxsize=workers, timeout=FETCH_TIMEOUT_SECONDS, retries=False
         )
 
-    async def predict(self, request: PredictionRequest) -> Prediction:
-        """Return the answer to a request.
+    async def predict(self, request: PredictionRequest) -> bytes:
+        """Return the PredictResponse to a request.
 
         Raises:
             PredictionFault: what Google answers when the picture is missing or unreadable.
@@ -59,22 +49,29 @@ class Predictor:
         return await loop.run_in_executor(self._workers, self._predict, request)
 
     def close(self) -> None:
-        """Drop the work that has not begun and let go of threads and connections."""
+        """Cancel the work that has not begun, and close threads and connections."""
         self._workers.shutdown(cancel_futures=True)
         self._http.clear()
 
-    def _predict(self, request: PredictionRequest) -> Prediction:
-        image = text = None
+    def _predict(self, request: PredictionRequest) -> bytes:
         try:
-            data = self._fetch(request) if request.data is None else request.data
-            if data is not None:
-                image = self._model.embed_image(data, request.dimension)
+            picture = self._fetch(request) if request.data is None else request.data
+            return self.embed(request, picture)
         except UnreadableImage as error:
             raise invalid_image(str(error)) from error
+
+    def embed(self, request: PredictionRequest, picture: bytes | None) -> bytes:
+        """Return the PredictResponse to a request whose picture was fetched; runs in a thread.
+
+        Raises:
+            UnreadableImage: the model does not accept the picture.
+        """
+        image = text = None
+        if picture is not None:
+            image = self._model.embed_image(picture, request.dimension)
         if request.text is not None:
             text = self._model.embed_text(request.text, request.dimension)
-        content = None if data is None else content_of(data)
-        return Prediction(build_response(image, text), content)
+        return build_response(image, text)
 
     def _fetch(self, request: PredictionRequest) -> bytes | None:
         if request.bucket is None or request.name is None:

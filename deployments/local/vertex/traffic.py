@@ -1,4 +1,4 @@
-"""What stands between a call and the model: permission, quota, latency and drawn errors."""
+"""Let a call in, delay it or fail it before the model sees it, as the options say."""
 
 import asyncio
 import math
@@ -22,7 +22,7 @@ SECONDS_PER_MINUTE = 60.0
 
 
 class TokenBucket:
-    """A quota handed out evenly: a bucket that fills at the quota's pace and starts full.
+    """A quota: a bucket of tokens that fills at the quota's pace and starts full.
 
     Args:
         per_minute: the quota.
@@ -37,7 +37,7 @@ class TokenBucket:
         self._filled_at = clock()
 
     def take(self) -> bool:
-        """Take one call's share; False when there is none left."""
+        """Take one call's token; return False when there is none."""
         now = self._clock()
         refill = (now - self._filled_at) * self._per_second
         self._tokens = min(self._tokens + refill, self._capacity)
@@ -49,11 +49,11 @@ class TokenBucket:
 
 
 class Traffic:
-    """Decides what befalls each call, as the options say.
+    """Decides for each call whether it is let in, how long it waits, and whether it fails.
 
     Args:
         options: of the server.
-        ending: set when the server ends, and waiting calls with it.
+        ending: set when the server ends; calls that are waiting then fail.
     """
 
     def __init__(self, options: ModelServerOptions, ending: asyncio.Event) -> None:
@@ -64,7 +64,7 @@ class Traffic:
             if options.requests_per_minute is None
             else TokenBucket(options.requests_per_minute)
         )
-        # Of its own each, so that the n-th call's error does not depend on the latency option.
+        # Two generators, so that the n-th call's error does not depend on the latency option.
         self._errors = random.Random(options.seed)  # noqa: S311 - a rehearsal, not a secret
         self._latencies = random.Random(options.seed)  # noqa: S311
 

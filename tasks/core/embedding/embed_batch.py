@@ -93,6 +93,9 @@ class BatchEmbedder:
             item.image for item in items if item.image.image_id in finished and not item.gone
         ]
         self.run.progress.by_batch[self.batch] = len(items) - len(left)
+        if left:
+            # Before the first call: the limiter would take the import for a slow answer.
+            await self.run.clients.embedder.connect()
         await self._embed(left)
 
     async def confirm_all(self) -> None:

@@ -2,14 +2,17 @@
 
 The client is Google's own; only its address differs between Google and the local stack. Answers
 that are not a vector become one of the EmbeddingErrors, by what can be done about them.
+
+Google's package takes half a second to import: it is imported when something is to be embedded.
 """
 
 import asyncio
 import base64
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import google.auth
@@ -17,10 +20,6 @@ import grpc.aio
 import numpy as np
 from google.api_core import exceptions
 from google.auth.exceptions import GoogleAuthError
-from google.cloud import aiplatform_v1
-from google.cloud.aiplatform_v1.services.prediction_service.transports import (
-    PredictionServiceGrpcAsyncIOTransport,
-)
 from google.protobuf.struct_pb2 import Struct, Value
 from google.rpc.error_details_pb2 import RetryInfo
 
@@ -36,6 +35,9 @@ from tasks.core.errors import (
 )
 from tasks.core.settings import Settings
 from tasks.core.types import Vector
+
+if TYPE_CHECKING:
+    from google.cloud.aiplatform_v1 import PredictionServiceAsyncClient, PredictResponse
 
 ABOUT_AN_IMAGE = re.compile(r"\bimages?\b|gs://|storage url", re.IGNORECASE)
 RESOURCE_NAME = re.compile(r"(?<![\w:/.-])(//[\w.]+/)?projects/\S+")
@@ -58,6 +60,8 @@ TRANSIENT = (
 
 SYSTEMIC = (exceptions.Forbidden, exceptions.Unauthorized, exceptions.NotFound)
 
+CLIENT_PACKAGE = "google.cloud.aiplatform_v1"
+
 # A ListValue of doubles on the wire: per number a 3-byte header and 8 little-endian bytes. Reading
 # it as such costs 40 us for 1408 numbers, against 1.6 ms through proto-plus.
 NUMBER = np.dtype([("header", "V3"), ("number", "<f8")])
@@ -65,21 +69,44 @@ NUMBER_HEADER = np.void(b"\x0a\x09\x11")
 
 
 class VertexEmbedder:
-    """Embeds one image or text a call, in one embedding space. Use `open_embedder` to get one."""
+    """Embeds one image or text a call, in one embedding space. Use `open_embedder` to get one.
+
+    Args:
+        make_client: makes Google's client; called once, in the running event loop.
+        endpoint: the model, as Google names it.
+        dimension: numbers of a vector.
+        timeout_seconds: of a call.
+    """
 
     def __init__(
         self,
-        client: aiplatform_v1.PredictionServiceAsyncClient,
+        make_client: Callable[[], "PredictionServiceAsyncClient"],
         endpoint: str,
         dimension: int,
         timeout_seconds: float,
     ) -> None:
-        self._client = client
+        self._make_client = make_client
+        self._client: PredictionServiceAsyncClient | None = None
+        self._connecting = asyncio.Lock()
         self._endpoint = endpoint
         self._dimension = dimension
         self._timeout = timeout_seconds
         self._parameters = Value()
         self._parameters.struct_value.fields["dimension"].number_value = dimension
+
+    async def connect(self) -> "PredictionServiceAsyncClient":
+        """Return the client; the first time, import Google's package and make it."""
+        async with self._connecting:
+            if self._client is None:
+                # In a thread: the event loop has other work meanwhile.
+                await asyncio.to_thread(import_module, CLIENT_PACKAGE)
+                self._client = self._make_client()
+            return self._client
+
+    async def close(self) -> None:
+        """Close the client, if there is one."""
+        if self._client is not None:
+            await self._client.transport.close()
 
     async def embed_uri(self, uri: str) -> Vector:
         """Return the unit vector of the image at a gs:// address; the model reads it itself.
@@ -113,8 +140,9 @@ class VertexEmbedder:
         return await self._predict(instance, "textEmbedding")
 
     async def _predict(self, instance: Value, modality: str) -> Vector:
+        client = self._client or await self.connect()
         try:
-            response = await self._client.predict(
+            response = await client.predict(
                 endpoint=self._endpoint,
                 instances=[instance],
                 parameters=self._parameters,
@@ -136,23 +164,24 @@ async def open_embedder(
     Raises:
         SystemicFailure: there are no credentials, or no project is known.
     """
-    project, client = await _connect(settings)
+    project, make_client = await _find_service(settings)
     endpoint = f"projects/{project}/locations/{settings.location}/publishers/google/models/{model}"
+    timeout = settings.request_timeout_seconds
+    embedder = VertexEmbedder(make_client, endpoint, dimension, timeout)
     try:
-        yield VertexEmbedder(client, endpoint, dimension, settings.request_timeout_seconds)
+        yield embedder
     finally:
-        await client.transport.close()
+        await embedder.close()
 
 
-async def _connect(
+async def _find_service(
     settings: Settings,
-) -> tuple[str, aiplatform_v1.PredictionServiceAsyncClient]:
+) -> tuple[str, Callable[[], "PredictionServiceAsyncClient"]]:
+    """Return the project, and what makes the client; no call is made."""
     address = settings.vertex_endpoint or f"{settings.location}-aiplatform.googleapis.com"
     if address.startswith("http://"):
-        channel = grpc.aio.insecure_channel(urlsplit(address).netloc)
-        transport = PredictionServiceGrpcAsyncIOTransport(channel=channel)
-        client = aiplatform_v1.PredictionServiceAsyncClient(transport=transport)
-        return settings.project or "birdwalk-local", client
+        host = urlsplit(address).netloc
+        return settings.project or "birdwalk-local", lambda: _client_without_tls(host)
     credentials, default_project = await find_credentials()
     project = settings.project or default_project
     if not project:
@@ -160,14 +189,27 @@ async def _connect(
             "No Google Cloud project is known. Set BIRDWALK_PROJECT, or use credentials that"
             " name one."
         )
-    client = aiplatform_v1.PredictionServiceAsyncClient(
-        credentials=credentials,
-        client_options={"api_endpoint": address.removeprefix("https://")},
+    return project, lambda: _client_with_tls(credentials, address.removeprefix("https://"))
+
+
+def _client_with_tls(credentials: Any, host: str) -> "PredictionServiceAsyncClient":
+    from google.cloud.aiplatform_v1 import PredictionServiceAsyncClient
+
+    return PredictionServiceAsyncClient(
+        credentials=credentials, client_options={"api_endpoint": host}
     )
-    return project, client
 
 
-def parse_vector(response: aiplatform_v1.PredictResponse, modality: str, dimension: int) -> Vector:
+def _client_without_tls(host: str) -> "PredictionServiceAsyncClient":
+    from google.cloud.aiplatform_v1 import PredictionServiceAsyncClient
+
+    transport = PredictionServiceAsyncClient.get_transport_class("grpc_asyncio")
+    return PredictionServiceAsyncClient(
+        transport=transport(channel=grpc.aio.insecure_channel(host))
+    )
+
+
+def parse_vector(response: "PredictResponse", modality: str, dimension: int) -> Vector:
     """Return the response's vector of a modality, normalised, shape (dimension,), float32.
 
     Google promises no norm for multimodalembedding@001, so it is made 1 here.
@@ -176,7 +218,7 @@ def parse_vector(response: aiplatform_v1.PredictResponse, modality: str, dimensi
         ImageRefused: the numbers have no direction (zero, NaN or infinite).
         SystemicFailure: the response has another form or dimension.
     """
-    predictions = aiplatform_v1.PredictResponse.pb(response).predictions
+    predictions = type(response).pb(response).predictions
     fields = predictions[0].struct_value.fields if len(predictions) == 1 else {}
     if modality not in fields:
         raise SystemicFailure(

@@ -77,7 +77,7 @@ async def _find_part(connection: Connection, run: Run, batch: int) -> Path:
 def read_head(report: CsvReport) -> "pd.DataFrame":
     """Return the first rows of the CSV as pandas reads them: column 0 is the image_id."""
     # It takes half a second to import: a run without calls does without it.
-    import pandas as pd  # noqa: PLC0415 - see the line above
+    import pandas as pd
 
     if report.path is None:
         return pd.DataFrame()

@@ -9,7 +9,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from tasks.core.errors import (
     BucketForbidden,
@@ -20,10 +20,10 @@ from tasks.core.errors import (
     UnexplainedFailure,
     UnreadablePicture,
 )
-from tasks.core.google.storage import download
 from tasks.core.models import EmbeddingModel
-from tasks.core.pictures.scaling import prepare_picture
-from tasks.core.types import Image
+
+if TYPE_CHECKING:
+    from tasks.core.types import Image
 
 Preparation: TypeAlias = Callable[[bytes, str, EmbeddingModel], bytes]
 """From an encoded picture, its name and the model to the bytes that are sent."""
@@ -52,10 +52,12 @@ def find_preparation(preprocessing: str) -> Preparation:
         InvalidInput: a space of another version of birdwalk, whose way is not known here.
     """
     if reads_images_itself(preprocessing):
+        from tasks.core.pictures.scaling import prepare_picture
+
         return prepare_picture
     if preprocessing == PREPROCESSING["subject"]:
         # OpenCV takes a quarter of a second and 20 MB: only who crops loads it.
-        from tasks.core.pictures.cropping import crop_to_subject  # noqa: PLC0415 - see the line above
+        from tasks.core.pictures.cropping import crop_to_subject
 
         return crop_to_subject
     raise InvalidInput(
@@ -74,11 +76,11 @@ class PictureSource:
     reads_the_listed_version = False
 
     @asynccontextmanager
-    async def hold(self, image: Image) -> AsyncIterator["Picture"]:
+    async def hold(self, image: "Image") -> AsyncIterator["Picture"]:
         """Yield what is sent for an image, for as long as it is asked for."""
         yield Picture(self, image)
 
-    async def read(self, image: Image) -> bytes | None:  # noqa: ARG002 - for those that read
+    async def read(self, image: "Image") -> bytes | None:  # noqa: ARG002 - for those that read
         """Return the bytes to send; None where it is the address."""
         return None
 
@@ -89,7 +91,7 @@ class PictureSource:
 class Picture:
     """What is sent for one image, read when it is first asked for and kept for further attempts."""
 
-    def __init__(self, source: PictureSource, image: Image) -> None:
+    def __init__(self, source: PictureSource, image: "Image") -> None:
         self._source = source
         self._image = image
         self._data: bytes | None = None
@@ -126,12 +128,12 @@ class PreparedPictures(PictureSource):
         self._preparers: Executor = ThreadPoolExecutor(_processors(), "prepare")
 
     @asynccontextmanager
-    async def hold(self, image: Image) -> AsyncIterator[Picture]:
+    async def hold(self, image: "Image") -> AsyncIterator[Picture]:
         """Yield an image's picture; waits while too many others are in memory."""
         async with self._held:
             yield Picture(self, image)
 
-    async def read(self, image: Image) -> bytes:
+    async def read(self, image: "Image") -> bytes:
         """Return the prepared bytes of the listed version of an image.
 
         Raises:
@@ -140,6 +142,8 @@ class PreparedPictures(PictureSource):
             TransientFailure: the storage did not answer.
             UnexplainedFailure: it may not be read.
         """
+        from tasks.core.google.storage import download
+
         async with self._unprepared:
             try:
                 data = await download(

@@ -13,11 +13,11 @@ from pathlib import Path
 from tasks.core.csv_parts import batch_of, open_part, parts_in, read_part
 from tasks.core.database.statements import statements_of
 from tasks.core.google.versions import find_overwritten
-from tasks.core.runs.accounting import finish_batch, sum_up
+from tasks.core.runs.accounting import finish_batch, read_sent, sum_up
 from tasks.core.runs.run import Run, RunIdentity, run_directory
 from tasks.core.runs.space_lock import require_running
 from tasks.core.spaces.rows import Row, load_vectors
-from tasks.core.types import Counts, Image
+from tasks.core.types import Image
 
 sql = statements_of(__name__)
 
@@ -117,7 +117,9 @@ async def _read_confirmed(run: Run, dead: _DeadRun, part: Path) -> list[Row]:
 async def _load(run: Run, dead: _DeadRun, batch: int, rows: list[Row], answers: int) -> None:
     async with run.database.transaction() as connection:
         await require_running(connection, run.run_id)
-        counts = Counts(embedded=len(rows), calls=answers, answers=answers)
+        counts = await read_sent(connection, dead.run_id, batch)
+        counts.embedded = len(rows)
+        counts.calls, counts.answers = max(counts.calls, answers), max(counts.answers, answers)
         if await finish_batch(connection, dead.run_id, batch, counts):
             await load_vectors(connection, run.space, rows)
             await connection.execute(sql("update_run_recovered"), run.run_id, len(rows))

@@ -122,8 +122,11 @@ async def _check_completeness(connection: Connection, run: Run) -> tuple[int, Ch
 async def _check_vectors(connection: Connection, run: Run) -> Check:
     space = run.space
     # What readers do not see yet is read whole; later vectors as they come.
-    statement = "select_bad_new_vectors" if space.published_at else "select_bad_vectors"
-    bad = await connection.fetch(sql(statement, vectors=space.vectors), run.run_id, space.dimension)
+    statement = sql(
+        "select_bad_new_vectors" if space.published_at else "select_bad_vectors",
+        vectors=space.vectors,
+    )
+    bad = await connection.fetch(statement, run.run_id, space.dimension)
     return Check(
         f"vectors are finite, of norm 1 and of {space.dimension} dimensions",
         not bad,

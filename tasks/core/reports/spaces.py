@@ -18,7 +18,7 @@ def spaces_sentence(index: str, reports: Sequence[SpaceReport]) -> str:
 
 def spaces_markdown(index: str, reports: Sequence[SpaceReport]) -> str:
     """Return the spaces as a table of short cells, and what each is made of below it."""
-    rows = "".join(f"| {' | '.join(_cells(report))} |\n" for report in reports)
+    rows = "".join(f"| {' | '.join(space_cells(report))} |\n" for report in reports)
     return (
         f"# The spaces of {code(index)}\n\n"
         f"| {' | '.join(COLUMNS)} |\n| {' | '.join(['---'] * len(COLUMNS))} |\n{rows}\n"
@@ -31,7 +31,8 @@ def describe_spaces(spaces: Sequence[Space]) -> str:
     return "".join(f"- space {space.space_id}: {code(space.label)}\n" for space in spaces)
 
 
-def _cells(report: SpaceReport) -> tuple[str, ...]:
+def space_cells(report: SpaceReport) -> tuple[str, ...]:
+    """Return what a space is and holds, a cell for each of COLUMNS."""
     space, losses = report.space, report.losses
     numbers = (report.vectors, report.shown, losses.missing.images, losses.refused.images)
     published = f"{space.published_at:%Y-%m-%d %H:%M}" if space.published_at else "never"

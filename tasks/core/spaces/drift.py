@@ -57,7 +57,7 @@ class Drift:
 
     @property
     def share(self) -> float:
-        """The part of what is listed or gone that is wrong, beside what was left for the next run."""
+        """The part of the listed and gone images that is wrong, but for what was left."""
         wrong = self.missing + self.outdated - self.leftover + self.gone
         return wrong / max(self.listed + self.gone, 1)
 

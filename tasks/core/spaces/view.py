@@ -89,6 +89,7 @@ async def show_space(connection: Connection, space: Space, extension: str) -> No
             )
         )
         await connection.execute(sql("update_active_space"), space.index, space.space_id)
+    await _let_owner_read(connection, space)
     await _comment_view(connection, space)
     await _create_function(connection, extension)
     await connection.execute(sql("update_published_at"), space.space_id)
@@ -104,6 +105,16 @@ async def drop_view(connection: Connection, index: str) -> None:
     await require_free_name(connection, index)
     await require_own_view(connection, index)
     await connection.execute(sql("drop_view", index=Identifier(index)))
+
+
+async def _let_owner_read(connection: Connection, space: Space) -> None:
+    """Let whom the view was given to read its tables: a view reads with the rights of its owner."""
+    owner = await connection.fetchval(
+        sql("select_owner_without_rights"), space.index, str(space.images), str(space.vectors)
+    )
+    if owner is not None:
+        await connection.execute(sql("grant_schema", owner=Identifier(owner)))
+        await connection.execute(sql("grant_tables", owner=Identifier(owner), **space.tables))
 
 
 async def _comment_view(connection: Connection, space: Space) -> None:
@@ -144,6 +155,7 @@ async def _create_function(connection: Connection, extension: str) -> None:
         return
     try:
         async with connection.transaction():
+            await connection.execute(sql("load_extension", extension=Identifier(extension)))
             await connection.execute(statement)
             await connection.execute(sql("comment_find_similar", comment=Literal(comment)))
     except asyncpg.InsufficientPrivilegeError as error:

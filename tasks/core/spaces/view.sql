@@ -27,6 +27,25 @@ SELECT
 FROM {images} AS images
 JOIN {vectors} AS vectors USING (content_key)
 
+-- name: select_owner_without_rights
+-- The owner of a view, where it may not read the tables that the view reads.
+SELECT pg_get_userbyid(relowner)
+FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relname = $1
+    AND NOT (
+        has_schema_privilege(relowner, 'birdwalk', 'USAGE')
+        AND has_table_privilege(relowner, $2::text::regclass, 'SELECT')
+        AND has_table_privilege(relowner, $3::text::regclass, 'SELECT')
+    )
+
+-- name: grant_schema
+-- Let a role name what is in the schema.
+GRANT USAGE ON SCHEMA birdwalk TO {owner}
+
+-- name: grant_tables
+-- Let a role read the tables of an index.
+GRANT SELECT ON {images}, {vectors} TO {owner}
+
 -- name: comment_view
 -- How publish knows its own views, and what searches are told.
 COMMENT ON VIEW public.{index} IS {comment}
@@ -49,10 +68,17 @@ UPDATE birdwalk.indexes SET space_id = $2 WHERE index_name = $1
 UPDATE birdwalk.spaces SET published_at = now() WHERE space_id = $1
 
 -- name: select_function
--- Whether there is a function of that name and those arguments, and whose it is.
+-- Whether there is a function of that name and those arguments, and whether birdwalk made it. Not by
+-- to_regprocedure, which in a transaction may not see what another one has made meanwhile.
 SELECT obj_description(pg_proc.oid, 'pg_proc') AS comment
 FROM pg_proc
-WHERE pg_proc.oid = to_regprocedure('public.find_similar(text, integer, text, text)')
+WHERE pronamespace = 'public'::regnamespace AND proname = 'find_similar'
+    AND oidvectortypes(proargtypes) = 'text, integer, text, text'
+
+-- name: load_extension
+-- A session knows pgvector's settings once it has handled a vector; before, only a superuser may give
+-- them to a function.
+SELECT '[1]'::{extension}.vector
 
 -- name: create_find_similar
 -- The nearest images of an index, with what its searches need: read from the view's comment, where

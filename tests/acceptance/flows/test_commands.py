@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.processes.leftovers import marked
+from deployments.local.processes.identity import marked
 from deployments.local.processes.state import read_state
 from tests.acceptance.programs import ROOT, Program
 from tests.support.buckets import picture
@@ -38,9 +38,9 @@ async def test_the_demo_shows_the_nearest_of_ones_own_picture_and_leaves_nothing
     fresh_directory: Path,
 ) -> None:
     make_pictures(fresh_directory / "my pictures")
-    demo = Program("deployments.local", {"BIRDWALK_DATA_DIRECTORY": str(fresh_directory)})
+    demo = Program("birdwalk demo", {"BIRDWALK_DATA_DIRECTORY": str(fresh_directory)})
     pictures = str(fresh_directory / "my pictures")
-    finished = await demo.run("demo", "--pictures", pictures, "--query", "flügel ✈.png")
+    finished = await demo.run("--pictures", pictures, "--query", "flügel ✈.png")
     assert finished.status == 0, finished.err
     assert "Nearest to flügel ✈.png" in finished.out
     assert {name for name, _ in finished.neighbours} == set(PICTURES) - {"flügel ✈.png"}
@@ -56,10 +56,10 @@ async def test_the_demo_shows_the_nearest_of_ones_own_picture_and_leaves_nothing
 
 
 async def test_a_folder_that_is_not_there_is_said_in_a_line(fresh_directory: Path) -> None:
-    demo = Program("deployments.local", {"BIRDWALK_DATA_DIRECTORY": str(fresh_directory)})
-    finished = await demo.run("demo", "--pictures", str(fresh_directory / "nowhere"))
+    demo = Program("birdwalk demo", {"BIRDWALK_DATA_DIRECTORY": str(fresh_directory)})
+    finished = await demo.run("--pictures", str(fresh_directory / "nowhere"))
     assert finished.status == 1
-    assert finished.err.startswith(f"{fresh_directory}/nowhere is not a folder")
+    assert finished.err.startswith(f"StackError: {fresh_directory}/nowhere is not a folder")
     assert len(finished.err.splitlines()) == 1
     assert marked(fresh_directory / "local") == []
 
@@ -77,12 +77,12 @@ def test_make_help_lists_every_target_with_what_it_does() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["deployments.local", "deployments.gallery", "flows.embed_images"]
+    "name", ["deployments.local", "deployments.gallery", "deployments.automations"]
 )
-async def test_every_command_line_explains_itself(
-    module: str, environment: pytest.MonkeyPatch
+async def test_every_module_that_can_be_run_explains_itself(
+    name: str, environment: pytest.MonkeyPatch
 ) -> None:
     assert environment
-    finished = await Program(module, {}).run("--help")
+    finished = await Program(name, {}).run("--help")
     assert finished.status == 0
-    assert f"python -m {module}" in finished.out
+    assert f"python -m {name}" in finished.out

@@ -24,22 +24,22 @@ FIND = "find-similar/find-similar"
 INDEX = "asked"
 
 
-def program(run: SamplesRun, module: str, **changes: str) -> Program:
+def program(run: SamplesRun, name: str, **changes: str) -> Program:
     """Return another program of ours, for the index of the samples."""
-    return replace(run.program, module=module, environment={**run.program.environment, **changes})
+    return replace(run.program, name=name, environment={**run.program.environment, **changes})
 
 
 @pytest.fixture
 def asking(samples_run: SamplesRun) -> Program:
-    """`python -m flows.find_similar` where there is a Prefect server."""
-    return program(samples_run, "flows.find_similar")
+    """`birdwalk similar` where there is a Prefect server."""
+    return program(samples_run, "birdwalk similar")
 
 
 @pytest.fixture
 def asking_alone(samples_run: SamplesRun, tmp_path: Path) -> Program:
-    """`python -m flows.find_similar` where there is none."""
+    """`birdwalk similar` where there is none."""
     changes = {"PREFECT_API_URL": "", "PREFECT_HOME": str(tmp_path / "prefect")}
-    return program(samples_run, "flows.find_similar", **changes)
+    return program(samples_run, "birdwalk similar", **changes)
 
 
 async def test_a_sentence_is_answered_with_a_table_a_picture_and_a_run(
@@ -98,7 +98,7 @@ async def test_a_local_picture_is_asked_with(
 ) -> None:
     assert samples_run
     Image.new("RGB", (2000, 1500), "#a6d8f5").save(tmp_path / "my sky.jpg")
-    finished = await asking_alone.run("--image", str(tmp_path / "my sky.jpg"))
+    finished = await asking_alone.run("--file", str(tmp_path / "my sky.jpg"))
     assert finished.status == 0, finished.err
     assert "Nearest to my sky.jpg" in finished.out
     assert len(finished.neighbours) == 10
@@ -109,7 +109,7 @@ ERRORS: Mapping[tuple[str, ...], str] = {
     (): "InvalidInput: Asked with nothing. Give exactly one of",
     ("--text", "a", "--image-id", "b"): "InvalidInput: Asked with image_id and text.",
     ("--image-id", "airplane.png"): "UnknownImage: .* Did you mean 'planes/airplane.png'?",
-    ("--image", "no such.png"): "UnreadablePicture: no such.png cannot be read",
+    ("--file", "no such.png"): "UnreadablePicture: no such.png cannot be read",
     ("--text", "a bird", "--index", "none"): "UnknownIndex: Index 'none' does not exist",
     ("--text", "x" * 1024 + "y"): "1024",
     ("--text", "a bird", "--count", "101"): "101",
@@ -170,7 +170,7 @@ async def test_the_form_has_bounds_dropdowns_and_descriptions(
 async def test_duplicates_are_listed_and_shown(
     samples_run: SamplesRun, prefect_client: PrefectClient
 ) -> None:
-    finished = await program(samples_run, "flows.find_duplicates").run("--distance", "0.3")
+    finished = await program(samples_run, "birdwalk duplicates").run("--distance", "0.3")
     assert finished.status == 0, finished.err
     groups = re.match(r"(\d+) groups of (\d+) images", finished.fact("found"))
     assert groups is not None

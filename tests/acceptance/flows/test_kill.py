@@ -66,7 +66,7 @@ JOIN pg_class ON pg_class.oid = indexrelid AND relname LIKE '%hnsw%'
 BUILDERS = "SELECT pid FROM pg_stat_progress_create_index WHERE tuples_done > 0"
 
 TARGETS = {
-    "reuse": ("postgres",),
+    "merge": ("postgres",),
     "copy a batch": ("backend",),
     "insert a batch": POWER,
     "remove gone": ("backend",),
@@ -159,7 +159,7 @@ async def test_an_index_whose_building_was_killed_is_built_by_the_next_attempt(
         await until(lambda: postgres_began_anew(url, before))
         assert await fetch(url, INDEXES) == []
         assert (await build_index.build_index(run)).built
-    assert await fetch(url, INDEXES) == [("space_1_hnsw", True)]
+    assert await fetch(url, INDEXES) == [("vectors_1_hnsw", True)]
 
 
 @pytest.fixture

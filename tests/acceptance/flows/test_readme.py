@@ -20,7 +20,7 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 
 # These run elsewhere: the demo and the tests by themselves, the last on a Google project.
-ELSEWHERE = ("make demo", "prefect deploy --all")
+ELSEWHERE = ("make demo", ".venv/bin/prefect deploy --all")
 
 
 @pytest.mark.skipif(

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from deployments.local.stack import Stack
 from tasks.core.database import locks
 from tasks.core.database.connections import Database, open_database
 from tasks.core.database.locks import Holder, SessionLock
@@ -15,11 +14,6 @@ from tests.support.waiting import until
 
 KEY = "birdwalk index relayed"
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'birdwalk run%'"
-KEEPALIVES = """
-SELECT current_setting('tcp_keepalives_idle')::integer
-    + current_setting('tcp_keepalives_interval')::integer
-        * current_setting('tcp_keepalives_count')::integer
-"""
 
 
 @pytest.fixture
@@ -86,18 +80,6 @@ async def test_a_lock_is_had_again_where_only_our_own_lost_session_still_holds_i
 
     await until(one_is_left)
     await lock.release()
-
-
-async def test_postgres_is_to_notice_soon_that_a_holders_machine_is_lost(
-    stack: Stack, settings: Settings
-) -> None:
-    tcp = {"database_url": secret(stack.addresses.database_tcp_url)}
-    async with open_database(settings.model_copy(update=tcp)) as database:
-        lock = SessionLock(database, KEY, "birdwalk run first")
-        assert await lock.take() is None
-        assert await lock.connection.fetchval(KEEPALIVES) == 30
-        assert await lock.connection.fetchval("SHOW tcp_user_timeout") == "30000"
-        await lock.release()
 
 
 def test_a_holder_whose_beginning_is_not_told_to_everybody_is_named_all_the_same() -> None:

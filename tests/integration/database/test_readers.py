@@ -10,7 +10,7 @@ import pytest
 from tasks.core.database import connections
 from tasks.core.database.connections import Database, open_database
 from tasks.core.errors import DatabaseError, DatabaseUnavailable, UnknownIndex
-from tasks.core.searching.browse import browse, list_folders, list_syncs
+from tasks.core.searching.browse import browse, list_folders, list_published, list_syncs
 from tasks.core.searching.find_similar import find_similar
 from tasks.core.searching.question import Question
 from tasks.core.searching.searcher import Searcher, open_searcher
@@ -49,6 +49,11 @@ async def test_a_user_who_may_only_read_can_ask_and_browse(reader: Settings) -> 
             assert len((await browse(connection, space, "birds/", 200)).images) == 24
             assert (await list_folders(connection, space, "")).prefixes
             assert await list_syncs(connection, INDEX)
+            assert await list_published(connection) == (INDEX,)
+    async with open_database(reader) as database:
+        with pytest.raises(DatabaseError, match=r"may not do this: .* CREATE on the database"):
+            async with database.transaction() as connection:
+                await connection.execute("DELETE FROM birdwalk.runs")
 
 
 async def test_who_may_not_even_read_is_told_what_to_grant(reader: Settings) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.terminal.show import SyncOutcome
+from flows.terminal.outcomes import SyncOutcome
 from tasks.core.embedding.outcomes import list_leftovers
 from tasks.core.errors import GateFailed, TooManyLeftovers
 from tasks.core.loading.build_index import build_index

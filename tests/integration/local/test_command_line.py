@@ -11,10 +11,11 @@ import pytest
 
 from deployments.local.errors import StackError
 from deployments.local.processes.http_probe import answers_ok
-from deployments.local.processes.leftovers import marked
+from deployments.local.processes.identity import marked
 from deployments.local.processes.state import read_state
 from deployments.local.stack import Addresses, running
-from tests.support.local_stack import FAST, begin_run, command, options, serves
+from tests.support.local_stack import FAST, begin_run, command, guard_of, options, serves
+from tests.support.sleepers import until
 
 
 async def test_a_server_that_ends_by_itself_ends_the_stack(
@@ -25,7 +26,7 @@ async def test_a_server_that_ends_by_itself_ends_the_stack(
     os.kill(servers["vertex"].process.pid, signal.SIGKILL)
     _, errors = await asyncio.wait_for(run.communicate(), 60)
     assert run.returncode == 1
-    assert "vertex ended by itself with status 137" in errors.decode()
+    assert "vertex ended by itself with status -9" in errors.decode()
     status, output = await command(state_directory, "status")
     assert status == 3
     assert "vertex ended by itself" in output
@@ -52,42 +53,72 @@ async def test_run_ends_cleanly_when_asked(
     state_directory: Path, one_picture: Path, number: signal.Signals
 ) -> None:
     run = await begin_run(state_directory, *FAST, "--pictures", str(one_picture))
-    run.send_signal(number)
+    os.killpg(run.pid, number)  # as Ctrl-C in a terminal does
     _, errors = await asyncio.wait_for(run.communicate(), 60)
     assert (run.returncode, errors) == (0, b"")
     assert marked(state_directory) == []
 
 
-async def test_a_killed_supervisor_leaves_nothing_and_the_next_start_works(
-    state_directory: Path, one_picture: Path
-) -> None:
-    run = await begin_run(state_directory, *FAST, "--pictures", str(one_picture))
+async def kill(run: asyncio.subprocess.Process) -> None:
     run.kill()
     await run.communicate()
-    async with asyncio.timeout(60):
-        while marked(state_directory):  # noqa: ASYNC110 - no event tells
-            await asyncio.sleep(0.05)
-    assert (await command(state_directory, "status"))[0] == 3
+
+
+@pytest.mark.parametrize("then", ["start", "down"])
+async def test_a_killed_supervisor_leaves_nothing(
+    state_directory: Path, one_picture: Path, then: str
+) -> None:
+    await kill(await begin_run(state_directory, *FAST, "--pictures", str(one_picture)))
+    if then == "start":
+        await until(lambda: not marked(state_directory))
+        assert (await command(state_directory, "status"))[0] == 3
+        async with running(options(state_directory, one_picture)) as stack:
+            assert await serves(stack.addresses)
+    else:  # at once, and so beside the guard
+        assert (await command(state_directory, "down"))[0] == 0
+    assert marked(state_directory) == []
+
+
+async def test_a_stack_that_starts_right_after_a_kill_keeps_its_servers(
+    state_directory: Path, one_picture: Path
+) -> None:
+    await kill(await begin_run(state_directory, *FAST, "--pictures", str(one_picture)))
     async with running(options(state_directory, one_picture)) as stack:
+        await asyncio.sleep(3)  # the dead one's guard has come and gone
         assert await serves(stack.addresses)
 
 
-async def test_supervisor_and_leashes_killed_together_are_cleaned_up_by_the_next_start(
-    state_directory: Path, one_picture: Path
+@pytest.mark.parametrize("then", ["start", "down"])
+async def test_what_outlives_supervisor_and_guard_is_ended_by_the_next_command(
+    state_directory: Path, one_picture: Path, then: str
 ) -> None:
     run = await begin_run(state_directory, *FAST, "--pictures", str(one_picture))
     before = read_state(state_directory)
-    for server in before.servers:
-        os.kill(server.process.pid, signal.SIGSTOP)  # so that they cannot end when told
     run.send_signal(signal.SIGSTOP)
-    for server in before.servers:
-        os.kill(server.leash.pid, signal.SIGKILL)
-    run.kill()
-    await run.communicate()
-    assert any(server.process.alive() for server in before.servers)
-    async with running(options(state_directory, one_picture)) as stack:
-        assert await serves(stack.addresses)
-        assert not any(server.process.alive() for server in before.servers)
+    os.kill(guard_of(run.pid), signal.SIGKILL)
+    await kill(run)
+    assert all(server.process.alive() for server in before.servers)
+    if then == "start":
+        async with running(options(state_directory, one_picture)) as stack:
+            assert await serves(stack.addresses)
+            assert not any(server.process.alive() for server in before.servers)
+    else:
+        assert await command(state_directory, "down") == (0, "The local stack is down.\n")
+        assert marked(state_directory) == []
+
+
+async def test_a_stack_beside_another_stays_when_that_one_goes(
+    state_directory: Path, passable_directory: Path, one_picture: Path
+) -> None:
+    async with running(options(passable_directory / "the stack 2", one_picture)) as other:
+        run = await begin_run(state_directory, *FAST, "--pictures", str(one_picture))
+        await kill(run)
+        await until(lambda: not marked(state_directory))
+        await command(state_directory, "down")
+        assert await serves(other.addresses)
+        other_supervisor = other.supervisor
+        assert other_supervisor is not None
+        other_supervisor.check_whole()
 
 
 async def test_the_command_line_starts_shows_and_stops_the_stack(
@@ -127,6 +158,6 @@ async def test_the_command_line_starts_shows_and_stops_the_stack(
     assert marked(state_directory) == []
     assert await command(state_directory, "down") == (0, "The local stack was not up.\n")
 
-    await command(state_directory, *up)
+    assert (await command(state_directory, *up))[0] == 0
     assert Addresses.of(read_state(state_directory)) == addresses  # ports and password are kept
     await command(state_directory, "down")

@@ -1,9 +1,11 @@
 """Our Postgres starts wherever it is put, after whatever happened to it."""
 
 import os
+import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +13,10 @@ import asyncpg
 import pytest
 
 from deployments.local.errors import StackError
+from deployments.local.postgres import recovery
 from deployments.local.postgres import server as postgres
 from deployments.local.postgres.home import find_home
+from deployments.local.processes.identity import Identity
 from deployments.local.processes.program import launch
 from deployments.local.processes.state import choose_ports
 from tests.support.own_postgres import (
@@ -169,6 +173,23 @@ async def test_a_postgres_left_on_the_data_directory_is_ended_first(
         async with serving(home) as (_, url):
             assert stray.wait(10) == 0
             assert await ask(url, "SELECT 1") == 1
+
+
+def test_a_postgres_on_another_data_directory_is_left_alone(tmp_path: Path) -> None:
+    program = tmp_path / "postgres"
+    program.symlink_to(sys.executable)
+    command = [str(program), "-c", "import time; print(flush=True); time.sleep(300)"]
+    with ExitStack() as running:
+        pids = []
+        for name in ("data", "other data"):
+            (tmp_path / name).mkdir()
+            child = subprocess.Popen(command, cwd=tmp_path / name, stdout=subprocess.PIPE)
+            running.enter_context(child)
+            running.callback(child.kill)
+            assert child.stdout is not None
+            assert child.stdout.readline() == b"\n"
+            pids.append(child.pid)
+        assert recovery._running_on(tmp_path / "data") == [Identity.of(pids[0])]
 
 
 async def test_a_half_made_data_directory_is_never_used(

@@ -5,19 +5,16 @@ import os
 import pwd
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from deployments.local.postgres import home as postgres_home
-from deployments.local.postgres.home import can, find_home
-from deployments.local.processes.program import Account
+from deployments.local.postgres.home import find_home
 from deployments.local.processes.state import choose_ports
-from tests.support.own_postgres import ask, mode_of, serving
+from tests.support.own_postgres import as_nobody, as_root, ask, mode_of, serving
 
 ROOT = Path(__file__).parents[3]
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
 
 
 @as_root
@@ -116,20 +113,6 @@ async def test_it_runs_as_a_normal_user(passable_directory: Path) -> None:
     output, _ = await process.communicate()
     assert output.decode() == "birdwalk\n"
     assert (directory / "postgres/data").stat().st_uid == nobody.pw_uid
-
-
-def as_nobody() -> list[str]:
-    """Return the command that runs this Python as `nobody`, or skip the test."""
-    nobody = pwd.getpwnam("nobody")
-    setpriv = shutil.which("setpriv")
-    if setpriv is None:
-        pytest.skip("setpriv(1) is missing")
-    command = [setpriv, f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
-    account = Account(nobody.pw_uid, nobody.pw_gid)
-    if not can(account, "-x", Path(sys.executable).resolve()) or not can(account, "-x", ROOT):
-        # The interpreter lies in root's home: let the test's process read it, and no more.
-        command += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
-    return [*command, sys.executable]
 
 
 def owner_of(pid: int) -> int:

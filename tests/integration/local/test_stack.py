@@ -2,7 +2,6 @@
 
 import asyncio
 import stat
-import sys
 from pathlib import Path
 
 import asyncpg
@@ -12,7 +11,7 @@ from pydantic import SecretStr
 
 from deployments.local.errors import StackError
 from deployments.local.prefect import worker
-from deployments.local.processes.leftovers import marked
+from deployments.local.processes.identity import marked
 from deployments.local.processes.state import read_state, state_file
 from deployments.local.stack import StackOptions, running
 from tasks.core.settings import Settings
@@ -32,7 +31,7 @@ async def test_every_server_answers_and_is_gone_at_the_end(
             await connection.close()
         assert stat.S_IMODE(state_file(state_directory).stat().st_mode) == 0o600
         assert addresses.prefect_api_url is None
-        assert len(marked(state_directory)) == (6 if sys.platform == "linux" else 0)
+        assert len(marked(state_directory)) == 3
     assert marked(state_directory) == []
     assert not listens(addresses.storage_endpoint)
     assert not read_state(state_directory).servers

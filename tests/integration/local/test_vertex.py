@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from deployments.local.model.model import EmbeddingModel
 from deployments.local.storage.samples import ensure_samples, list_samples
 from deployments.local.vertex.options import ModelServerOptions
-from deployments.local.vertex.record import content_of, read_record
 from tests.integration.local.vertex_client import MODEL, Vertex, image_at, image_of, serve
+from tests.support.servers.record import content_of, read_record
 
 PLANE = "planes/airplane.png"
 RECORD = "answers.jsonl"
@@ -29,8 +29,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def vertex(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Vertex]:
     state = tmp_path_factory.mktemp("state")
-    options = ModelServerOptions(record=str(state / RECORD))
-    async with serve(pictures, state, options) as vertex:
+    async with serve(pictures, state, ModelServerOptions(), state / RECORD) as vertex:
         yield vertex
 
 

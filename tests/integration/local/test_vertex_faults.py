@@ -17,13 +17,13 @@ from PIL import Image
 from deployments.local.errors import StackError
 from deployments.local.processes.program import start
 from deployments.local.vertex.options import ModelServerOptions
-from deployments.local.vertex.statistics import (
+from tests.integration.local.vertex_client import MODEL, Vertex, image_at, image_of, serve
+from tests.support.servers.statistics import (
     ModelServerStatistics,
     configure,
     read_statistics,
     reset_statistics,
 )
-from tests.integration.local.vertex_client import MODEL, Vertex, image_at, image_of, serve
 
 
 def encoded(image_format: str) -> bytes:
@@ -229,7 +229,7 @@ async def test_a_signal_ends_the_server_and_its_calls(
 
 async def test_a_taken_port_is_named(vertex: Vertex, tmp_path: Path) -> None:
     first = vertex.process.program
-    command = (*first.command, "--instant")
+    command = (*first.command, "--options", ModelServerOptions(instant=True).to_json())
     second = replace(first, command=command, log=tmp_path / "second.log", ready=_never)
     with pytest.raises(StackError, match="is the port taken"):
         await start(second)

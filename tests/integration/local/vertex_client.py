@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from deployments.local.processes.program import Process, start
 from deployments.local.storage import server as storage
 from deployments.local.vertex.options import ModelServerOptions
-from deployments.local.vertex.server import program
+from tests.support.servers import vertex
 
 MODEL = "projects/p/locations/us-central1/publishers/google/models/multimodalembedding@001"
 
@@ -65,7 +65,9 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def serve(pictures: Path, state: Path, options: ModelServerOptions) -> AsyncIterator[Vertex]:
+async def serve(
+    pictures: Path, state: Path, options: ModelServerOptions, record: Path | None = None
+) -> AsyncIterator[Vertex]:
     storage_port, port = free_port(), free_port()
     bucket = await start(
         storage.program(
@@ -78,11 +80,12 @@ async def serve(pictures: Path, state: Path, options: ModelServerOptions) -> Asy
     )
     try:
         server = await start(
-            program(
+            vertex.program(
                 port=port,
                 storage_endpoint=f"http://127.0.0.1:{storage_port}",
                 log=state / "vertex.log",
                 options=options,
+                record=record,
             )
         )
         try:

@@ -22,8 +22,8 @@ from tests.support.sync import load, options, prepare, sync
 
 INDEX = "image_embeddings"
 SPACES = """
-SELECT preprocessing, space_id = (SELECT space_id FROM birdwalk.indexes)
-FROM birdwalk.spaces ORDER BY space_id
+SELECT preprocessing, spaces.space_id = indexes.space_id
+FROM birdwalk.spaces JOIN birdwalk.indexes USING (index_id) ORDER BY spaces.space_id
 """
 COLOURS = ("#c08030", "#f4f4f4", "#b03030", "#303030", "#e0c020")
 # Falls only on images whose address is sent.
@@ -130,12 +130,13 @@ async def test_only_the_version_that_was_listed_is_embedded(
         await prepare(run)
         scenes.put("2.png", scene(4))
         scenes.delete("1.png")
-        [counts] = await load(run)
-    assert (counts.embedded, counts.gone, counts.leftover) == (3, 1, 1)
+        reports = await load(run)
+    assert [(report.embedded, report.gone, report.leftover) for report in reports] == [(3, 1, 1)]
     assert await model_server.calls() == 3
     synced = await sync(settings, scenes.name, crop="subject")
-    # What it is now is a copy of another.
-    assert (synced.plan.calls, synced.verdict.images) == (0, 4)
+    # What is there now is a copy of another picture.
+    assert (synced.plan.calls, synced.plan.images("moved or copied")) == (0, 4)
+    assert synced.published.images == 4
 
 
 async def test_what_cannot_be_decoded_is_refused_without_a_call(

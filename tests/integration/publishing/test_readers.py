@@ -8,13 +8,15 @@ from typing import Any
 import asyncpg
 import pytest
 
+from tasks.core.database.connections import open_database
 from tasks.core.embedding import embed_batch, outcomes
 from tasks.core.loading import build_index, insert_batch, write_csv
+from tasks.core.maintenance.rollback import switch_space
 from tasks.core.planning import create_table, list_images, plan_sync
 from tasks.core.publishing import publish, verify
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket, picture
-from tests.support.databases import fetchval
+from tests.support.databases import fetch, fetchval
 from tests.support.model_server import ModelServer
 from tests.support.sync import sync
 from tests.support.truth import check_shown, contents
@@ -22,6 +24,7 @@ from tests.support.waiting import until
 from tests.support.watching import Watcher, read_state, state_of
 
 STAYS = "stays.png"
+DIMENSIONS = "SELECT DISTINCT vector_dims(embedding) FROM image_embeddings"
 
 STEPS: tuple[tuple[ModuleType, str], ...] = (
     (list_images, "list_images"),
@@ -100,8 +103,15 @@ async def test_every_change_of_an_index_is_whole_from_its_first_load_on(
             await check_shown(settings, url, contents(filled), dimension)
             states.append(await state_of(url))
             await watcher.look()
-    assert states[4] == states[5]
-    assert watcher.states == states[:5]
+        async with open_database(settings) as database:
+            for dimension in (256, 128):
+                # What the other space has no vector of is not shown by a rollback.
+                await switch_space(database, "image_embeddings", None, 1.0)
+                states.append(await state_of(url))
+                assert await fetch(url, DIMENSIONS) == [(dimension,)]
+                await watcher.look()
+    assert states[4] == states[5] == states[7]
+    assert watcher.states == [*states[:5], *states[6:]]
 
 
 @pytest.mark.parametrize("dimension", [128, 256])

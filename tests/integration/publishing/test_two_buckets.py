@@ -4,7 +4,6 @@ import io
 
 import pytest
 from PIL import Image
-from tasks.core.runs.space import find_space
 
 from tasks.core.reports.contact_sheet import contact_sheet_markdown, draw_contact_sheet
 from tasks.core.runs.lifecycle import open_run

@@ -5,24 +5,26 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from prefect.client.schemas.objects import State
 
 from flows import embed_shard
-from tasks.core.embedding import shards
+from tasks.core.csv_parts import read_part
 from tasks.core.embedding.embed_batch import embed_batch
+from tasks.core.embedding.work_list import claim_batches
 from tasks.core.errors import InvalidInput
 from tasks.core.loading.insert_batch import insert_batch
-from tasks.core.runs.accounting import count_sent
+from tasks.core.runs import accounting, lifecycle
 from tasks.core.runs.lifecycle import attach_run, open_run
 from tasks.core.runs.run import current_run
 from tasks.core.runs.summary import summarise
 from tasks.core.settings import Settings
-from tasks.core.types import Batch, BatchReport
+from tasks.core.types import Batch, Counts
 from tests.support.buckets import LocalBucket, picture
 from tests.support.databases import fetch, fetchval
 from tests.support.driver import Driver, start_driver
 from tests.support.model_server import ModelServer
 from tests.support.sharded import kill, start, until_nothing_is_held, variables
-from tests.support.sync import load, options, prepare, sync
+from tests.support.sync import carry_out, options, prepare, sync
 from tests.support.waiting import until
 
 RUNS = """
@@ -32,6 +34,13 @@ PAID = "SELECT (sum(price_usd) / 0.0001)::integer FROM birdwalk.runs"
 SENT = "SELECT sum(calls)::integer FROM birdwalk.runs"
 
 
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a process that joins a run not wait for the others to see it."""
+    for name in ("SECONDS_BETWEEN_BEATS", "SECONDS_BETWEEN_COUNTS"):
+        monkeypatch.setattr(lifecycle, name, 0.0)
+
+
 async def test_a_cancelled_run_has_paid_for_batches_that_never_became_durable(
     settings: Settings, bucket: LocalBucket, model_server: ModelServer, url: str
 ) -> None:
@@ -39,33 +48,36 @@ async def test_a_cancelled_run_has_paid_for_batches_that_never_became_durable(
     with suppress(asyncio.CancelledError):
         async with open_run(options(bucket.name, batch_size=5), settings, "test") as run:
             await prepare(run)
-            await insert_batch(run, await embed_batch(run, 1))
+            await insert_batch(run, 1, await embed_batch(run, 1))
             await embed_batch(run, 2)
             totals = (await summarise(run)).totals
-            assert (totals.embedded, totals.calls, totals.answers) == (5, 10, 10)
+            assert (totals.images, totals.calls, totals.answers) == (5, 10, 10)
             raise asyncio.CancelledError
     assert await fetch(url, RUNS) == [("cancelled", 5, 10, 10)]
     synced = await sync(settings, bucket.name)
     assert synced.plan.recovered == 5
-    assert await fetch(url, RUNS) == [("cancelled", 5, 10, 10), ("completed", 2, 2, 2)]
+    # What is recovered was embedded and paid for by the run that died.
+    assert await fetch(url, RUNS) == [("cancelled", 10, 10, 10), ("completed", 2, 2, 2)]
     assert await fetchval(url, PAID) == await model_server.answers() == 12
 
 
-async def test_what_a_killed_shard_had_paid_for_counts_for_its_run(
+async def test_answers_about_versions_that_were_overwritten_are_paid_for_and_counted(
     settings: Settings, bucket: LocalBucket, model_server: ModelServer, url: str
 ) -> None:
-    bucket.put_pictures(20)
-    async with open_run(options(bucket.name, batch_size=10), settings, "test") as run:
+    bucket.put_pictures(4)
+    async with open_run(options(bucket.name), settings, "test") as run:
         made = await prepare(run)
-        async with attach_run(run.run_id, 0, 2, settings) as shard:
-            await embed_batch(shard, 1)
-        await load(run, made)
-    assert await fetch(url, RUNS) == [("completed", 20, 20, 20)]
-    assert await model_server.answers() == 20
+        bucket.put("0000.png", picture(90))
+        bucket.put("0001.png", b"no picture")
+        await carry_out(run, made)
+    # A refusal is a call that costs nothing.
+    assert await fetch(url, RUNS) == [("completed", 2, 4, 3)]
+    assert await model_server.answers() == 3
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
 @pytest.mark.parametrize("ends", ["killed", "failed"])
-async def test_what_a_shard_on_another_disk_had_sent_counts_for_its_run(
+async def test_what_a_worker_had_sent_counts_for_its_run_wherever_it_worked(  # noqa: PLR0913 - fixtures
     settings: Settings,
     bucket: LocalBucket,
     model_server: ModelServer,
@@ -73,47 +85,47 @@ async def test_what_a_shard_on_another_disk_had_sent_counts_for_its_run(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     ends: str,
+    *,
+    elsewhere: bool,
 ) -> None:
-    if ends == "killed":
-        monkeypatch.setattr(shards, "SECONDS_BETWEEN_COUNTS", 0.01)
+    monkeypatch.setattr(accounting, "SECONDS_BETWEEN_COUNTS", 0.01)
     bucket.put_pictures(20)
-    elsewhere = settings.model_copy(update={"data_directory": tmp_path / "elsewhere"})
-    answers = "SELECT coalesce(sum(answers), 0)::integer FROM birdwalk.batches WHERE NOT durable"
+    there = settings
+    if elsewhere:
+        there = settings.model_copy(update={"data_directory": tmp_path / "elsewhere"})
 
     async def is_counted() -> bool:
-        return bool(await fetchval(url, answers) == 10)
+        return bool(await fetchval(url, "SELECT sum(answers) FROM birdwalk.batches") == 10)
 
     async with open_run(options(bucket.name, batch_size=10), settings, "test") as run:
-        made = await prepare(run)
-        async with attach_run(run.run_id, 0, 2, elsewhere) as shard:
-            with suppress(InvalidInput):
-                async with shards.counted(shard):
-                    await embed_batch(shard, 1)
-                    if ends == "killed":
-                        await until(is_counted)
-                        # It does nothing more.
-                        monkeypatch.setattr(shards, "_count", never)
-                    raise InvalidInput("its disk is full")
+        await prepare(run)
+        with suppress(InvalidInput):
+            async with attach_run(run.run_id, there) as worker:
+                await embed_batch(worker, (await anext(claim_batches(worker))).number)
+                if ends == "killed":
+                    await until(is_counted)
+                    # It does nothing more.
+                    for module in (accounting, lifecycle):
+                        monkeypatch.setattr(module, "count_sent", never)
+                raise InvalidInput("its disk is full")
         assert await is_counted()
+        monkeypatch.undo()
         if ends == "failed":
             # Its run may be over by then, and sums up nothing any more.
-            assert await fetchval(url, "SELECT price_usd FROM birdwalk.runs") > 0
-        left = await shards.unfinished_batches(run, made)
-        assert [batch.number for batch in left] == [1, 2]
-        await insert_batch(run, await embed_batch(run, 1))
-        totals = (await summarise(run)).totals
-        assert (totals.embedded, totals.calls, totals.answers) == (10, 20, 20)
-    assert await fetch(url, RUNS) == [("completed", 10, 20, 20)]
-    assert await model_server.answers() == 20
+            assert await fetchval(url, PAID) == 10
+        await carry_out(run, made=run.plan)
+    sent = 30 if elsewhere else 20
+    assert await fetch(url, RUNS) == [("completed", 20, sent, sent)]
+    assert await model_server.answers() == sent
 
 
-async def test_the_flow_of_a_shard_that_fails_leaves_what_it_had_sent_in_the_ledger(
+async def test_the_flow_of_a_worker_that_fails_leaves_what_it_had_sent_in_the_ledger(
     settings: Settings, bucket: LocalBucket, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def embed(batch: Batch) -> BatchReport:
+    async def embed(batch: Batch) -> Counts:
         return await embed_batch(current_run(), batch.number)
 
-    async def fail(_report: BatchReport, _batch: Batch) -> None:
+    async def fail(_batch: Batch, _counts: Counts) -> None:
         raise InvalidInput("its disk is full")
 
     # Its tasks without Prefect, of which nothing depends here.
@@ -124,13 +136,22 @@ async def test_the_flow_of_a_shard_that_fails_leaves_what_it_had_sent_in_the_led
     async with open_run(options(bucket.name), settings, "test") as run:
         await prepare(run)
         with pytest.raises(InvalidInput, match="its disk is full"):
-            await embed_shard.embed_shard.fn(
-                run_id=run.run_id, shard=0, shards=1, images=10, batch_size=10
-            )
+            await embed_shard.embed_shard.fn(run_id=run.run_id, shard=2)
         assert await fetch(url, "SELECT durable, answers FROM birdwalk.batches") == [(False, 10)]
 
 
-async def test_a_dead_run_is_closed_with_what_its_shards_on_other_disks_had_sent(
+async def test_the_flow_of_a_worker_whose_run_is_over_is_cancelled(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embed_shard, "get_settings", lambda: settings)
+    state = await embed_shard.embed_shard.fn(run_id=4711, shard=2)
+    assert isinstance(state, State)
+    assert state.is_cancelled()
+    assert state.message is not None
+    assert state.message.startswith("Run 4711 is not under way")
+
+
+async def test_a_dead_run_is_closed_with_what_its_workers_on_other_disks_had_sent(
     settings: Settings,
     bucket: LocalBucket,
     model_server: ModelServer,
@@ -142,17 +163,22 @@ async def test_a_dead_run_is_closed_with_what_its_shards_on_other_disks_had_sent
     process = await start("run", bucket.name, 60_000, 10, environment=variables(settings))
     assert process.stdout is not None
     run_id = int(await process.stdout.readline())
-    async with attach_run(run_id, 0, 2, elsewhere) as shard:
-        await embed_batch(shard, 1)
-        async with shard.database.transaction() as connection:
-            await count_sent(connection, run_id, shard.tallies)
+    async with attach_run(run_id, elsewhere) as worker:
+        await embed_batch(worker, 1)
     await kill(process, url)
     await sync(settings, bucket.name)
     assert await fetch(url, RUNS) == [("failed", 0, 10, 10), ("completed", 20, 20, 20)]
+    # Where that disk is looked at later, its answers are loaded, and counted no second time.
+    await sync(elsewhere, bucket.name)
+    assert await fetch(url, RUNS) == [
+        ("failed", 0, 10, 10),
+        ("completed", 20, 20, 20),
+        ("completed", 0, 0, 0),
+    ]
     assert await model_server.answers() == 30
 
 
-async def never(_: object, **_named: object) -> None:
+async def never(*_: object) -> None:
     """Count nothing."""
 
 
@@ -177,7 +203,7 @@ async def test_a_killed_run_counts_what_it_had_got_once_and_loads_it_for_nothing
     )
 
     async def a_batch_is_durable() -> bool:
-        return bool(await fetchval(url, "SELECT count(*) FROM birdwalk.batches"))
+        return bool(await fetchval(url, "SELECT count(*) FROM birdwalk.batches WHERE durable"))
 
     await until(a_batch_is_durable, 120)
     process.kill()
@@ -185,9 +211,12 @@ async def test_a_killed_run_counts_what_it_had_got_once_and_loads_it_for_nothing
     await until_nothing_is_held(url)
     await model_server.configure(instant=True)
     # One that it had paid for is of no use any more: paid it was.
-    # Any batch may be the first that is durable.
-    ((first,),) = await fetch(url, "SELECT min(image_id) FROM birdwalk.space_1")
-    bucket.put(first, picture(5_000))
+    paid_for = sorted(
+        name
+        for part in settings.data_directory.glob("runs/*/parts/*.csv")
+        for name in read_part(part, 128)
+    )
+    bucket.put(paid_for[0], picture(5_000))
     # A run of another space counts it too, and must not count it twice.
     await sync(settings, bucket.name, dimension=256)
     await sync(settings, bucket.name)

@@ -6,7 +6,7 @@ from pydantic import SecretStr
 
 from tasks.core.database.connections import Database
 from tasks.core.database.errors import translated
-from tasks.core.errors import BirdwalkError, DatabaseError, DatabaseUnavailable
+from tasks.core.errors import BirdwalkError, DatabaseError, DatabaseUnavailable, LockTimeout
 from tasks.core.settings import Settings
 
 
@@ -19,8 +19,6 @@ from tasks.core.settings import Settings
         asyncpg.AdminShutdownError("x"),
         asyncpg.CrashShutdownError("x"),
         asyncpg.TooManyConnectionsError("x"),
-        asyncpg.InvalidPasswordError("x"),
-        asyncpg.InvalidCatalogNameError("x"),
         asyncpg.InterfaceError("connection is closed"),
         ConnectionRefusedError("x"),
         ConnectionResetError("x"),
@@ -42,6 +40,11 @@ def test_an_error_without_words_is_named() -> None:
 @pytest.mark.parametrize(
     ("error", "message"),
     [
+        (
+            asyncpg.InvalidPasswordError("x"),
+            "refused the connection: x. Check BIRDWALK_DATABASE_URL",
+        ),
+        (asyncpg.InvalidCatalogNameError("x"), "refused the connection: x. Check"),
         (asyncpg.InsufficientPrivilegeError("x"), "needs CREATE on the database"),
         (asyncpg.DiskFullError("x"), "no room"),
         (asyncpg.UniqueViolationError("twice"), "twice"),
@@ -77,5 +80,20 @@ def test_a_full_disk_of_ours_is_no_lost_connection(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["postgresql://u@localhost:port/db", "postgresql://u@[::1/db"])
 async def test_a_malformed_address_names_the_setting(url: str) -> None:
-    with pytest.raises(DatabaseUnavailable, match="BIRDWALK_DATABASE_URL cannot be read"):
+    # Nothing is gained by asking again.
+    with pytest.raises(DatabaseError, match="BIRDWALK_DATABASE_URL cannot be read") as caught:
         await Database(Settings(database_url=SecretStr(url))).open()
+    assert not isinstance(caught.value, DatabaseUnavailable)
+    assert url not in str(caught.value)
+
+
+def test_a_statement_that_a_server_cancels_on_its_way_down_is_a_lost_connection() -> None:
+    said = "canceling statement due to user request"
+    with pytest.raises(DatabaseUnavailable, match=said), translated():
+        raise asyncpg.QueryCanceledError(said)
+
+
+def test_a_lock_that_was_waited_for_in_vain_is_no_lost_connection() -> None:
+    with pytest.raises(LockTimeout, match="nothing was changed") as caught, translated():
+        raise asyncpg.LockNotAvailableError("canceling statement due to lock timeout")
+    assert not isinstance(caught.value, DatabaseUnavailable)

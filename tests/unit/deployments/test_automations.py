@@ -9,8 +9,9 @@ import pytest
 from prefect.events.schemas.automations import EventTrigger
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments import automations
-from deployments.automations import FLOWS, crash_silent_runs, main
+from deployments import automations as module
+from deployments.automations import FLOWS, automations, crash_silent_runs
+from deployments.command_line import birdwalk
 
 ROOT = Path(__file__).parents[3]
 
@@ -30,9 +31,9 @@ def test_a_run_that_says_how_it_ended_is_not_silent() -> None:
     assert {f"prefect.flow-run.{end}" for end in ends} == trigger.expect - trigger.after
 
 
-@pytest.mark.parametrize(("arguments", "seconds"), [([], 540), (["--heartbeat-seconds", "30"], 90)])
+@pytest.mark.parametrize(("given", "seconds"), [({}, 540), ({"heartbeat_seconds": 30}, 90)])
 def test_three_heartbeats_must_be_missed(
-    monkeypatch: pytest.MonkeyPatch, arguments: list[str], seconds: int
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, int], seconds: int
 ) -> None:
     wanted: list[timedelta] = []
 
@@ -40,18 +41,18 @@ def test_three_heartbeats_must_be_missed(
         wanted.append(silence)
         return "was created"
 
-    monkeypatch.setattr(automations, "_register", register)
+    monkeypatch.setattr(module, "_register", register)
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
-        assert main(arguments) == 0
+        assert automations(**given) == 0
     assert wanted == [timedelta(seconds=seconds)]
 
 
 def test_no_server_of_its_own_is_started_for_it(capsys: pytest.CaptureFixture[str]) -> None:
     with temporary_settings(restore_defaults={PREFECT_API_URL}):
-        assert main([]) == 1
+        assert automations() == 1
     assert "Set PREFECT_API_URL" in capsys.readouterr().err
 
 
 def test_heartbeats_shorter_than_prefects_are_refused() -> None:
-    with pytest.raises(SystemExit):
-        main(["--heartbeat-seconds", "29"])
+    with pytest.raises(SystemExit, match="2"):
+        birdwalk()(["automations", "--heartbeat-seconds", "29"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from deployments import environment
-from deployments.environment import main, unfit
+from deployments.environment import ROOT, main, unfit
 
 
 @pytest.mark.parametrize("version", [(3, 10), (3, 14), (2, 7)])
@@ -31,7 +31,7 @@ def test_a_whole_environment_is_kept_and_stamped(
     commands: list[list[str]] = []
     monkeypatch.setattr(environment, "_run", commands.append)
     assert main([str(tmp_path / "stamp"), "a.txt", "b.txt"]) == 0
-    assert [command[3] for command in commands] == ["install", "check"]
+    assert [command[3] for command in commands] == ["install", "install", "check"]
     assert commands[0][-5:] == ["--require-hashes", "-r", "a.txt", "-r", "b.txt"]
     assert (tmp_path / "stamp").exists()
 
@@ -69,3 +69,25 @@ def test_a_failed_installation_is_said_and_leaves_no_stamp(
     assert main([str(tmp_path / "stamp")]) == 1
     assert "`-m venv --clear` failed" in capsys.readouterr().err
     assert not (tmp_path / "stamp").exists()
+
+
+def test_birdwalk_itself_is_installed_without_an_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    commands: list[list[str]] = []
+    monkeypatch.setattr(environment, "_run", commands.append)
+    assert main([str(tmp_path / "stamp"), "a.txt"]) == 0
+    assert {"--no-index", "--no-deps", "--no-build-isolation"} <= set(commands[1])
+    assert commands[1][-2:] == ["--editable", str(ROOT)]
+
+
+def test_the_environment_has_the_command() -> None:
+    version = subprocess.run(
+        [Path(sys.executable).with_name("birdwalk"), "--version"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert f'version = "{version.strip()}"' in (ROOT / "pyproject.toml").read_text()

@@ -1,16 +1,17 @@
 """What a terminal shows of names: as they are, and nothing that a terminal or rich obeys."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from flows.terminal.outcomes import DuplicatesOutcome, SimilarOutcome, SyncOutcome
 from flows.terminal.show import (
-    DuplicatesOutcome,
-    SimilarOutcome,
-    SyncOutcome,
     show_duplicates,
     show_sentence,
     show_similar,
+    show_spaces,
     show_sync,
 )
 from tasks.core.reports.contact_sheet import contact_sheet_markdown
@@ -21,6 +22,7 @@ from tasks.core.searching.find_duplicates import DuplicateGroup
 from tasks.core.searching.find_similar import Answer
 from tasks.core.searching.question import Question
 from tasks.core.settings import Settings
+from tasks.core.spaces.drift import SpaceReport
 from tasks.core.spaces.registry import Space
 from tasks.core.types import (
     Change,
@@ -34,6 +36,15 @@ from tasks.core.types import (
 )
 
 SPACE = Space(1, 1, "images", "multimodalembedding@001", 128, "none", "active")
+LONG_AGO = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+RETIRED = replace(
+    SPACE,
+    space_id=2,
+    dimension=512,
+    preprocessing="crop-subject-1",
+    status="retired",
+    published_at=LONG_AGO,
+)
 ODD = ["img[/1].png", "photos/[old]/a.png", "[bold]a[/bold].png", "[link=x]a.png", ":smile:.png"]
 OBEYED = "a\x1b[31m\x9b2J\r\x07\u202e\ud800b.png"
 SHOWN = "a?[31m?2J????b.png"
@@ -130,6 +141,23 @@ def test_duplicates_are_a_table_of_groups_and_the_files(
     for line in ("   found  Found.", "     CSV  a.csv", " picture  a.png", "     run  http://run"):
         assert f"\n{line}\n" in out
     assert out.replace("\n", "").isprintable()
+
+
+def test_spaces_are_a_table_and_what_each_is_made_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    reports = [SpaceReport(SPACE, 1_234_567, 7, 7), SpaceReport(RETIRED, 5, 4, 7)]
+    show_spaces("images", reports)
+    out = capsys.readouterr().out
+    assert out.startswith("The spaces of images against the 7 images")
+    assert "│     1 │ active  │ 1,234,567 │" in out
+    assert "│     2 │ retired │         5 │" in out
+    assert "…" not in out
+    assert (
+        " space 2  multimodalembedding@001, 512 dimensions, crop-subject-1; published: 2026-01-02"
+        in out
+    )
 
 
 def test_no_duplicates_are_no_table_and_no_picture(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,8 +6,8 @@ from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.types import Message
 
-from deployments.gallery import __main__ as program
 from deployments.gallery import endpoints
+from deployments.gallery import server as program
 from deployments.gallery.app import make_app
 from tasks.core.errors import InvalidInput, UnreadablePicture
 from tasks.core.settings import Settings

@@ -7,8 +7,8 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from deployments.gallery.__main__ import bind
 from deployments.gallery.guard import COOKIE, Guard, is_loopback, refuse_open_door
+from deployments.gallery.server import bind
 from tasks.core.errors import InvalidInput
 
 TOKEN = "correct-horse-battery"  # noqa: S105 - of this test alone

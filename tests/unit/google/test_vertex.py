@@ -274,7 +274,7 @@ class Client:
 
 
 def embedder(client: Client) -> VertexEmbedder:
-    return VertexEmbedder(cast("Any", client), "the endpoint", 2, 30.0)
+    return VertexEmbedder(lambda: cast("Any", client), "the endpoint", 2, 30.0)
 
 
 def instance(client: Client) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local import __main__ as command_line
 from deployments.local import background
 from deployments.local.addresses import Addresses, StackOptions
 from deployments.local.errors import StackError
@@ -38,9 +37,8 @@ ADDRESSES = Addresses(
 def up(options: StackOptions) -> State:
     return State(
         supervisor=Identity.of(os.getpid()),
-        ready=True,
-        options=options.to_json(),
-        addresses=ADDRESSES.to_json(),
+        options=options,
+        addresses=ADDRESSES,
     )
 
 
@@ -62,7 +60,7 @@ def test_a_stack_whose_supervisor_is_gone_is_not_up(tmp_path: Path) -> None:
     state = up(StackOptions(tmp_path))
     assert state.up
     assert Addresses.of(state) == ADDRESSES
-    gone = replace(state, supervisor=Identity(os.getpid(), "another time"))
+    gone = replace(state, supervisor=Identity(os.getpid(), 1.0))
     assert not gone.up
     with pytest.raises(StackError, match="not up"):
         Addresses.of(gone)
@@ -145,5 +143,4 @@ def test_the_background_process_gets_the_very_options(tmp_path: Path) -> None:
         StackOptions(tmp_path, gallery=True),
         StackOptions(tmp_path),
     ):
-        parsed = command_line._parser().parse_args(["run", *background._arguments(options)])
-        assert command_line._options(parsed) == options
+        assert background.OPTIONS.validate_json(background.OPTIONS.dump_json(options)) == options

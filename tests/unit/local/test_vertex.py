@@ -1,18 +1,19 @@
 import asyncio
 import math
 import statistics
+import sys
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
+from deployments.local import __main__ as command_line
 from deployments.local.errors import StackError
 from deployments.local.vertex.errors import PredictionFault
-from deployments.local.vertex.options import ModelServerOptions, command_line, parse_arguments
-from deployments.local.vertex.server import program
-from deployments.local.vertex.statistics import CallCounter
+from deployments.local.vertex.options import ModelServerOptions
 from deployments.local.vertex.traffic import TokenBucket, Traffic
+from tests.support.servers.statistics import CallCounter
 
 ENDPOINT = "projects/p/locations/l/publishers/google/models/multimodalembedding@001"
 
@@ -26,7 +27,6 @@ EVERYTHING = ModelServerOptions(
     seed=7,
     denied=True,
     instant=True,
-    record="answers.jsonl",
 )
 
 
@@ -128,18 +128,40 @@ def test_fixed_latency_is_the_same_for_every_call() -> None:
     assert {traffic.draw_latency() for _ in range(10)} == {0.2}
 
 
-def test_the_command_line_carries_every_option(tmp_path: Path) -> None:
-    started = program(
-        port=8085, storage_endpoint="http://127.0.0.1:4443", log=tmp_path, options=EVERYTHING
-    )
-    arguments = parse_arguments(started.command[3:])
-    assert arguments.options == EVERYTHING
-    assert arguments.port == 8085
-    assert arguments.storage_endpoint == "http://127.0.0.1:4443"
-    assert command_line(ModelServerOptions()) == ()
+def test_the_stacks_command_line_has_every_option_of_the_model_server() -> None:
+    arguments = [
+        *("--requests-per-minute", "600", "--latency-seconds", "0.15"),
+        *("--latency-distribution", "lognormal", "--latency-sigma", "0.3"),
+        *("--error-rates.UNAVAILABLE", "0.02", "--error-rates.UNAUTHENTICATED=0.01"),
+        *("--errors-by-name", '{"a=b c.png": "INTERNAL"}'),
+        *("--seed", "7", "--denied", "--instant"),
+    ]
+    assert command_line._model_options(arguments) == EVERYTHING
+    assert command_line._model_options([]) == ModelServerOptions()
 
 
-def test_options_survive_the_wire() -> None:
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["run", "--error-rates.SLOW", "0.1"], "unknown gRPC code 'SLOW'"),
+        (["run", "--error-rates.INTERNAL", "often"], "Invalid value for --error-rates.INTERNAL"),
+        (["run", "--speed", "4"], "Unknown option: --speed"),
+        (["status", "--instant"], "unrecognized arguments: --instant"),
+    ],
+)
+def test_an_option_that_cannot_be_read_ends_the_command_with_the_reason(
+    arguments: list[str],
+    complaint: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        sys.exit(command_line.main([*arguments, "--state-directory", str(tmp_path)]))
+    assert ended.value.code != 0
+    assert complaint in capsys.readouterr().err
+
+
+def test_options_read_back_from_json() -> None:
     assert ModelServerOptions.from_json(EVERYTHING.to_json()) == EVERYTHING
 
 
@@ -164,16 +186,6 @@ def test_options_that_cannot_work_are_refused(values: dict[str, Any], reason: st
 def test_options_that_do_not_parse_are_refused(data: bytes) -> None:
     with pytest.raises(StackError, match="cannot read the model server's options"):
         ModelServerOptions.from_json(data)
-
-
-@pytest.mark.parametrize("error", ["UNAVAILABLE", "UNAVAILABLE=often", "SLOW=0.1", "INTERNAL=2"])
-def test_a_wrong_error_rate_ends_the_command_line_with_usage(
-    error: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as ended:
-        parse_arguments(["--port", "1", "--storage-endpoint", "http://x", "--error", error])
-    assert ended.value.code == 2
-    assert "usage: python -m deployments.local.vertex.server" in capsys.readouterr().err
 
 
 def test_the_counter_tells_answers_accepted_and_given_up_apart() -> None:

@@ -17,6 +17,7 @@ from tasks.core.errors import (
     UnexplainedFailure,
     UnreadablePicture,
 )
+from tasks.core.google import storage as google_storage
 from tasks.core.models import MULTIMODAL_EMBEDDING, EmbeddingModel
 from tasks.core.pictures import preparing
 from tasks.core.pictures.cropping import crop_to_subject
@@ -64,7 +65,7 @@ class Storage:
 @pytest.fixture
 def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
     answering = Storage()
-    monkeypatch.setattr(preparing, "download", answering.download)
+    monkeypatch.setattr(google_storage, "download", answering.download)
     return answering
 
 

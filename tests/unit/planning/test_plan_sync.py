@@ -18,10 +18,11 @@ PACES = [1, 30, 120, 600, 60_000, 10_000_000]
 def make_plan(new: int, changed: int, batch_size: int) -> SyncPlan:
     return SyncPlan(
         listed=new + changed,
-        stored=changed,
+        indexed=changed,
         unchanged=0,
-        changes=(Change("new", new, ()), Change("changed", changed, ())),
+        changes=(Change("new", new, new, ()), Change("changed", changed, changed, ())),
         recovered=0,
+        taken_over=0,
         batch_size=batch_size,
         price=0.0,
         seconds_at_quota=0.0,
@@ -59,5 +60,5 @@ def test_batches_cover_every_image_once_and_in_order(new: int, changed: int, siz
     for batch in batches:
         assert 1 <= batch.last - batch.first + 1 <= size
         assert batch.total == new + changed
-        # As the statement insert_pending numbers them.
+        # As the statement insert_work numbers them.
         assert {(image - 1) // size + 1 for image in (batch.first, batch.last)} == {batch.number}

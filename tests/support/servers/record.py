@@ -1,7 +1,7 @@
 """A record of every answer about a picture, which outlives a killed server.
 
-One line an answer, written before the answer leaves: what the caller may have to pay for. A torn
-line is being written still, or its server was killed meanwhile: that answer has not left.
+One line an answer, written before the answer leaves: what the caller may have to pay for. A line
+that is cut short is still being written, or its server was killed: that answer has not left.
 """
 
 import base64
@@ -21,13 +21,12 @@ class AnsweredCall:
     Attributes:
         at: when, in Unix seconds.
         uri: the picture's gs:// address; None where the call held its bytes.
-        content: the md5 of the picture's bytes, as Cloud Storage lists it; None where they were
-            not looked at.
+        content: the md5 of the picture's bytes, as Cloud Storage lists it.
     """
 
     at: float
     uri: str | None
-    content: str | None
+    content: str
 
 
 def content_of(data: bytes) -> str:
@@ -35,9 +34,9 @@ def content_of(data: bytes) -> str:
     return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
 
 
-def record_answer(record: str, uri: str | None, content: str | None) -> None:
-    """Add an answer to the record: the line is the kernel's at once."""
-    # It begins a line too: the one before may be torn.
+def record_answer(record: str, uri: str | None, content: str) -> None:
+    """Add an answer to the record; the line survives a kill of this process."""
+    # It also begins with a newline: the line before may be cut short.
     line = b"\n%b\n" % orjson.dumps(asdict(AnsweredCall(time.time(), uri, content)))
     file = os.open(record, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:

@@ -1,4 +1,4 @@
-"""What the local Vertex AI server counts, and how tests and benchmarks read and steer it.
+"""What the tests' Vertex AI server counts, and how tests and benchmarks read and steer it.
 
 A second service on the server's port, `birdwalk.local.Statistics`, whose messages are JSON:
 
@@ -96,14 +96,12 @@ class CallCounter:
         )
 
 
-async def _call(
-    endpoint: str, method: str, request: bytes = b"", seconds: float = CALL_TIMEOUT_SECONDS
-) -> bytes:
+async def _call(endpoint: str, method: str, request: bytes = b"") -> bytes:
     address = endpoint.removeprefix("http://").rstrip("/")
     async with grpc.aio.insecure_channel(address) as channel:
         try:
             response: bytes = await channel.unary_unary(f"/{SERVICE}/{method}")(
-                request, timeout=seconds
+                request, timeout=CALL_TIMEOUT_SECONDS
             )
         except grpc.aio.AioRpcError as error:
             raise StackError(
@@ -143,16 +141,7 @@ async def configure(endpoint: str, options: ModelServerOptions) -> None:
     Raises:
         StackError: the server does not answer, or refuses the options.
     """
-    await _call(endpoint, "Configure", options.to_json())
-
-
-async def is_answering(endpoint: str) -> bool:
-    """Tell whether a server answers at this address."""
-    try:
-        await _call(endpoint, "Read", seconds=1.0)
-    except StackError:
-        return False
-    return True
+    await _call(endpoint, "Configure", options.to_json().encode())
 
 
 def statistics_json(statistics: ModelServerStatistics) -> bytes:

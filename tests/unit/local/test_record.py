@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from deployments.local.vertex.record import read_record, record_answer
+from tests.support.servers.record import read_record, record_answer
 
 
 def test_a_line_that_a_killed_server_left_torn_is_no_answer_and_spoils_no_other(
