@@ -27,6 +27,7 @@ from tests.bench import (
     quality,
     queries,
     quota,
+    small_pictures,
 )
 from tests.bench.figures import machine_load, show
 from tests.bench.session import MeasurementFailed, Session, opened
@@ -37,6 +38,7 @@ BENCHMARKS = {
     "load": load,
     "memory": memory,
     "local_model": local_model,
+    "small_pictures": small_pictures,
     "no_change": no_change,
     "quota": quota,
     "queries": queries,
