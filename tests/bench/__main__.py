@@ -29,6 +29,7 @@ from tests.bench import (
     queries,
     quota,
     similar,
+    small_pictures,
     start_to_exit,
 )
 from tests.bench.figures import machine_load, show
@@ -40,6 +41,7 @@ BENCHMARKS = {
     "load": load,
     "memory": memory,
     "local_model": local_model,
+    "small_pictures": small_pictures,
     "no_change": no_change,
     "start_to_exit": start_to_exit,
     "similar": similar,

@@ -11,7 +11,7 @@ from deployments.local.demo import REQUESTS_PER_MINUTE
 from deployments.local.model.model import EmbeddingModel, processor_count
 from deployments.local.vertex.options import ModelServerOptions
 from tests.bench.figures import Bar, Figure
-from tests.bench.session import DIMENSION, SAMPLES, MeasurementFailed, Session
+from tests.bench.session import DIMENSION, SAMPLES, MeasurementFailed, Session, Spent
 
 TITLE = "Local model: the samples, 128 dimensions"
 REPETITIONS = 2
@@ -25,9 +25,10 @@ async def measure(session: Session) -> list[Figure]:
     await session.set_model(ModelServerOptions())
     loop = pool = flow = 0.0
     for _ in range(REPETITIONS):
-        loop = max(loop, await asyncio.to_thread(_time_loop, session.samples))
-        pool = max(pool, await asyncio.to_thread(_time_pool, session.samples))
-        flow = max(flow, await _time_flow(session))
+        loop = max(loop, await asyncio.to_thread(time_loop, session.samples))
+        pool = max(pool, await asyncio.to_thread(time_pool, session.samples))
+        pace, _ = await time_flow(session, SAMPLES, len(session.samples))
+        flow = max(flow, pace)
     return [
         Figure(
             f"flow, {len(session.samples)} pictures",
@@ -47,7 +48,7 @@ async def measure(session: Session) -> list[Figure]:
     ]
 
 
-def _time_loop(paths: Sequence[Path]) -> float:
+def time_loop(paths: Sequence[Path]) -> float:
     """Return the images a second of the model's own loop, one picture after the other."""
     model = EmbeddingModel(threads=None)
     model.embed_files(paths[:5], DIMENSION)
@@ -56,7 +57,7 @@ def _time_loop(paths: Sequence[Path]) -> float:
     return len(paths) / (time.perf_counter() - start)
 
 
-def _time_pool(paths: Sequence[Path]) -> float:
+def time_pool(paths: Sequence[Path]) -> float:
     """Return the images a second of as many pictures at once as there are processors."""
     model = EmbeddingModel(threads=1)
     with ThreadPoolExecutor(processor_count()) as threads:
@@ -67,16 +68,15 @@ def _time_pool(paths: Sequence[Path]) -> float:
         return len(vectors) / (time.perf_counter() - start)
 
 
-async def _time_flow(session: Session) -> float:
+async def time_flow(session: Session, prefix: str, images: int) -> tuple[float, Spent]:
     """Return the images a second of a run, as it says itself: of its step embed_batches."""
     async with session.fresh_index() as index:
-        await session.run_flow(
-            *(index, "--prefix", SAMPLES), requests_per_minute=REQUESTS_PER_MINUTE
+        spent = await session.run_flow(
+            *(index, "--prefix", prefix, "--limit", str(images)),
+            requests_per_minute=REQUESTS_PER_MINUTE,
         )
         async with session.connection() as connection:
             row = await connection.fetchrow(LAST_RUN, index)
-    if row["embedded"] != len(session.samples):
-        raise MeasurementFailed(
-            f"{row['embedded']} of {len(session.samples)} pictures were embedded."
-        )
-    return float(row["embedded"] / json.loads(row["seconds"])["embed_batches"])
+    if row["embedded"] != images:
+        raise MeasurementFailed(f"{row['embedded']} of {images} pictures were embedded.")
+    return row["embedded"] / json.loads(row["seconds"])["embed_batches"], spent

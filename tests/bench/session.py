@@ -12,16 +12,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import asyncpg
+import numpy as np
 from PIL import Image
 from pydantic import SecretStr
 
 from deployments.local.addresses import PROJECT, Addresses, StackOptions
+from deployments.local.processes.state import read_state
 from deployments.local.stack import running
 from deployments.local.storage.samples import ensure_samples, list_samples
 from deployments.local.vertex.options import ModelServerOptions
 from tasks.core.database.connections import Connection, Database
 from tasks.core.maintenance.drop_space import drop_index
 from tasks.core.settings import Settings
+from tests.bench.processor import processor_seconds
 from tests.support.servers.statistics import configure, reset_statistics
 from tests.support.servers.vertex import SERVER
 
@@ -34,6 +37,11 @@ SAMPLES = "samples/"
 """Prefix of the sample pictures, several copies of each."""
 
 SAMPLE_COPIES = 3
+SMALL = "small/"
+"""Prefix of small JPEGs: with them, what is not the model takes the largest share."""
+
+SMALL_PICTURES = 3_786
+SMALL_SIDE = 64
 DIMENSION = 128
 NO_QUOTA = 10_000_000
 """Requests a minute that nothing here reaches."""
@@ -63,11 +71,13 @@ class Session:
         addresses: of the stack's servers.
         scratch: a directory for files, gone at the end.
         samples: the files behind the objects of the prefix SAMPLES.
+        small: those of the prefix SMALL.
     """
 
     addresses: Addresses
     scratch: Path
     samples: tuple[Path, ...]
+    small: tuple[Path, ...] = ()
 
     @property
     def settings(self) -> Settings:
@@ -84,6 +94,11 @@ class Session:
         """Let the model server answer so from now on, and begin its counters anew."""
         await configure(self.addresses.vertex_endpoint, options)
         await reset_statistics(self.addresses.vertex_endpoint)
+
+    def processor_seconds(self) -> dict[str, float]:
+        """Return the processor time of each server of the stack so far."""
+        servers = read_state(self.scratch / "stack").servers
+        return {server.name: processor_seconds(server.process.pid) for server in servers}
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -178,6 +193,7 @@ async def opened() -> AsyncIterator[Session]:
         scratch = Path(directory)
         pictures = scratch / "pictures"
         samples = await asyncio.to_thread(_make_pictures, scratch / "drawn", pictures)
+        small = await asyncio.to_thread(_make_small_pictures, pictures)
         options = StackOptions(
             state_directory=scratch / "stack",
             model_server=SERVER,
@@ -186,7 +202,7 @@ async def opened() -> AsyncIterator[Session]:
             model=ModelServerOptions(instant=True),
         )
         async with running(options) as stack:
-            session = Session(stack.addresses, scratch, samples)
+            session = Session(stack.addresses, scratch, samples, small)
             database = Database(session.settings)
             await database.open()
             await database.ensure_extension()
@@ -210,3 +226,12 @@ def _make_pictures(drawn: Path, pictures: Path) -> tuple[Path, ...]:
             path.write_bytes(sample.path.read_bytes() + bytes(copy))
             copies.append(path)
     return tuple(copies)
+
+
+def _make_small_pictures(pictures: Path) -> tuple[Path, ...]:
+    (pictures / SMALL).mkdir(parents=True)
+    paths = tuple(pictures / SMALL / f"{number:06d}.jpg" for number in range(SMALL_PICTURES))
+    for number, path in enumerate(paths):
+        colours = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(colours).resize((SMALL_SIDE, SMALL_SIDE)).save(path, quality=90)
+    return paths

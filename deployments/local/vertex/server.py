@@ -4,8 +4,8 @@
 
 Pictures are fetched from the local storage server and embedded by the local model. A call goes
 through permission and quota, latency and drawn errors (traffic.py), then through the checks and the
-model; errors.py lists the answers. Fetching, decoding and the model run in worker threads, one
-picture each: the event loop only passes messages on.
+model; errors.py lists the answers. Fetching, decoding and the model run in worker threads, a few
+pictures each: the event loop only passes messages on.
 """
 
 import argparse

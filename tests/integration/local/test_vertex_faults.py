@@ -208,6 +208,46 @@ async def test_a_storage_server_that_is_down_is_no_fault_of_the_image(
         assert failed.value.message.startswith("The storage server could not be read")
 
 
+async def test_a_storage_server_that_was_restarted_is_read_again(
+    pictures: Path, tmp_path: Path
+) -> None:
+    async with serve(pictures, tmp_path, ModelServerOptions()) as vertex:
+        before = await vertex.embed("red.png")
+        await vertex.storage.kill()
+        storage = await start(vertex.storage.program)
+        try:
+            assert np.array_equal(await vertex.embed("red.png"), before)
+        finally:
+            await storage.stop()
+
+
+async def test_calls_that_are_answered_together_get_their_own_answers(vertex: Vertex) -> None:
+    expected = {
+        "red.png": None,
+        "gone.png": "Image file not found",
+        "too-large.png": "Image embedding failed with the following error: The image is too large",
+        "cut-short.png": "Image embedding failed",
+    }
+    names = [*expected] * 20
+    answers = await asyncio.gather(*map(vertex.embed, names), return_exceptions=True)
+    alone = await vertex.embed("red.png")
+    for name, answer in zip(names, answers, strict=True):
+        if (refusal := expected[name]) is None:
+            assert isinstance(answer, np.ndarray)
+            assert np.array_equal(answer, alone)
+        else:
+            assert isinstance(answer, exceptions.GoogleAPICallError)
+            assert answer.message.startswith(refusal)
+
+
+async def test_one_call_that_was_given_up_keeps_no_other_from_its_answer(vertex: Vertex) -> None:
+    calls = [asyncio.create_task(vertex.embed("red.png")) for _ in range(60)]
+    await asyncio.sleep(0.1)
+    for call in calls[::2]:
+        call.cancel()
+    assert len(await asyncio.gather(*calls[1::2])) == 30
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_the_server_and_its_calls(
     pictures: Path, tmp_path: Path, number: signal.Signals

@@ -4,14 +4,13 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-import urllib3
 from google.cloud.aiplatform_v1.types import PredictResponse
 from google.cloud.aiplatform_v1.types.prediction_service import PredictRequest
 from google.protobuf import json_format
 
 from deployments.local.vertex.errors import PredictionFault
 from deployments.local.vertex.instant import instant_response
-from deployments.local.vertex.predictor import object_url
+from deployments.local.vertex.predictor import object_path
 from deployments.local.vertex.wire import build_response, decode_request, parse_request
 
 ENDPOINT = "projects/p/locations/l/publishers/google/models/multimodalembedding@001"
@@ -51,10 +50,8 @@ def test_object_names_with_newlines_and_question_marks_are_read() -> None:
 
 
 def test_an_objects_address_keeps_its_name_whole() -> None:
-    url = object_url("http://127.0.0.1:4443/", "birdwalk", "a/../b c?d#e\n")
-    assert urllib3.util.parse_url(url).request_uri == (
-        "/storage/v1/b/birdwalk/o/a%2F..%2Fb%20c%3Fd%23e%0A?alt=media"
-    )
+    path = object_path("birdwalk", "a/../b c?d#e\n")
+    assert path == "/storage/v1/b/birdwalk/o/a%2F..%2Fb%20c%3Fd%23e%0A?alt=media"
 
 
 @pytest.mark.parametrize(
