@@ -24,7 +24,7 @@ from tests.support.databases import fresh_database, secret
 from tests.support.driver import start_flow
 from tests.support.killable import Servers, killable_servers, open_to_others
 from tests.support.killing import DIMENSION, MOST_LOST, Attack
-from tests.support.moments import MOMENTS, PUBLISH
+from tests.support.moments import MOMENTS, SWITCH
 from tests.support.spending import Spending
 
 TITLE = "Kill: the flow, its database, its model server, or all, while the bucket changes"
@@ -84,7 +84,7 @@ async def _kill_in_steps(attack: Attack) -> None:
         await kill_in(attack, moment, targets)
     await attack.finish()
     await attack.change_dimension(2 * DIMENSION)
-    await kill_in(attack, PUBLISH, ("flow",))
+    await kill_in(attack, SWITCH, ("flow",))
     await attack.finish()
 
 

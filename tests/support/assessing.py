@@ -16,10 +16,11 @@ from tasks.core.types import Vector
 from tests.support.changing import ChangingBucket
 from tests.support.databases import fetch, fetchval
 
-SPACES = "SELECT space_id FROM birdwalk.spaces WHERE dimension = $1"
+SPACES = "SELECT space_id, index_id FROM birdwalk.spaces WHERE dimension = $1"
 VECTORS = "SELECT content_key, embedding::text FROM birdwalk.vectors_{space}"
-INDEXES = "SELECT index_id FROM birdwalk.indexes"
-NAMES = "SELECT image_id FROM birdwalk.images_{index}"
+NAMES = """
+SELECT image_id FROM birdwalk.images_{index} JOIN birdwalk.vectors_{space} USING (content_key)
+"""
 VIEW = "SELECT image_id, generation, embedding::text FROM image_embeddings"
 TOLD_APART = 0.01
 """No two contents' vectors are nearer than this, so that equal numbers mean equal content."""
@@ -61,9 +62,8 @@ class Sight:
 
     Attributes:
         known: contents whose vectors the next run has no need to pay for.
-        names: images of the index.
-        contents: contents with a vector in the space, those that no image has any more too.
-        faults: contents whose vector is not theirs.
+        contents: those of them that are in the space; `names`: images of the index with a vector.
+        faults: contents whose vector is another one's.
     """
 
     known: frozenset[str]
@@ -76,20 +76,22 @@ async def look(url: str, model: Model, parts: set[str]) -> Sight:
     """See what the index holds beside the leftover parts, while no run is under way."""
     await model.ask()
     known, names, faults = set(), set(), []
-    for (space,) in await fetch(url, SPACES, model.dimension):
+    for space, index in await fetch(url, SPACES, model.dimension):
+        table = f"birdwalk.vectors_{space}"
+        if await fetchval(url, "SELECT to_regclass($1::text) IS NULL", table):
+            continue
         for key, text in await fetch(url, VECTORS.format(space=space)):
-            content = md5_of(key)
+            content = content_of_key(key)
             known.add(content)
             if not _equal(text, model.vectors[content]):
-                faults.append(f"{key} has another content's vector")
-    for (index,) in await fetch(url, INDEXES):
-        names |= {name for (name,) in await fetch(url, NAMES.format(index=index))}
+                faults.append(f"content {content} has the vector of another")
+        names |= {name for (name,) in await fetch(url, NAMES.format(space=space, index=index))}
     return Sight(frozenset(known | parts), frozenset(names), frozenset(known), faults)
 
 
-def md5_of(content_key: str) -> str:
-    """Return the md5 of a content, by which the bucket here calls it."""
-    return content_key.removeprefix("md5:").partition(",")[0]
+def content_of_key(key: str) -> str:
+    """Return the md5 in a content's key, as Cloud Storage lists it."""
+    return key.partition(",")[0].removeprefix("md5:")
 
 
 def parts_of(began_at: Mapping[Path, float], model: Model) -> set[str]:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection
 from contextlib import AsyncExitStack
 
-from tests.support.databases import fetch, fetchval
+from tests.support.databases import fetch
 from tests.support.killing import PATIENCE_SECONDS, Attack
 from tests.support.moments import Hold, Moment, holding
 from tests.support.waiting import until
@@ -18,10 +18,7 @@ CHANGES_UNDER_WAY = 3
 IMAGES_ADDED = 8
 """For a step: so that the run has calls to make."""
 
-TABLES = """
-SELECT max(space_id), (SELECT max(index_id) FROM birdwalk.indexes) FROM birdwalk.spaces
-"""
-ASKED = "SELECT min(content_key) FROM birdwalk.work WHERE starts_with(content_key, $1)"
+SPACES = "SELECT space_id, index_id FROM birdwalk.spaces ORDER BY space_id"
 BUSY_SECONDS = 0.1
 
 ANSWERS_KEPT = 16
@@ -90,26 +87,21 @@ async def kill_in(attack: Attack, moment: Moment, targets: Collection[str]) -> N
     _change(attack, CHANGES_UNDER_WAY)
     for _ in range(IMAGES_ADDED if moment.statement else 3 * ANSWERS_KEPT):
         attack.bucket.add()
-    places = await _places(attack, moment)
+    lock = moment.lock.format(**await _places(attack, moment))
+    url = attack.servers.database_url
     async with AsyncExitStack() as stack:
-        if moment.since != "the start":
-            await attack.begin()
-            await _reach(attack, moment)
-            if moment.since == "the calls":
-                _change(attack, CHANGES_UNDER_WAY)
-        lock = moment.lock.format(**places)
-        hold = await stack.enter_async_context(holding(attack.servers.database_url, lock))
-        if moment.since == "the start":
-            await attack.begin()
+        hold = await stack.enter_async_context(holding(url, lock))
+        await attack.begin()
+        if moment.changes:
+            await _until_answers(attack, moment, 1)
+            _change(attack, CHANGES_UNDER_WAY)
         if moment.then:
             await _wait(attack, hold, "")
-            then = await stack.enter_async_context(
-                holding(attack.servers.database_url, moment.then)
-            )
+            then = await stack.enter_async_context(holding(url, moment.then))
             hold.release()
             hold = then
         backend = await _strike_at(attack, moment, hold)
-        if moment.past == "the CSV" and not attack.csv_is_written():
+        if moment.past_csv and not attack.csv_is_written():
             attack.faults.append(f"run {attack.runs} was in {moment.step!r} before its inserts")
         if moment.second_run:
             await attack.try_second_run()
@@ -127,14 +119,19 @@ async def _strike_at(attack: Attack, moment: Moment, hold: Hold) -> int | None:
     """Wait for the instant of a step; return the Postgres process that is at work in it."""
     if moment.statement:
         return await _wait(attack, hold, moment.statement)
+    await _until_answers(attack, moment, ANSWERS_KEPT)
+    await asyncio.sleep(attack.random.uniform(0, BUSY_SECONDS))
+    return None
+
+
+async def _until_answers(attack: Attack, moment: Moment, answers: int) -> None:
+    """Wait until a run has got so many answers."""
 
     async def enough() -> bool:
         assert not await attack.ended(), f"the run ended before {moment.step!r}"
-        return attack.spending.answers() >= ANSWERS_KEPT
+        return attack.spending.answers() >= answers
 
     await until(enough, PATIENCE_SECONDS)
-    await asyncio.sleep(attack.random.uniform(0, BUSY_SECONDS))
-    return None
 
 
 async def _wait(attack: Attack, hold: Hold, statement: str) -> int:
@@ -153,35 +150,16 @@ async def _wait(attack: Attack, hold: Hold, statement: str) -> int:
     return pid
 
 
-async def _reach(attack: Attack, moment: Moment) -> None:
-    """Wait until a run has come to its calls, or to its CSV."""
-
-    async def there() -> bool:
-        reached = attack.spending.answers() > 0
-        if moment.since == "the CSV":
-            reached = attack.csv_is_written()
-        assert reached or not await attack.ended(), f"the run ended before {moment.since}"
-        return reached
-
-    await until(there, PATIENCE_SECONDS)
-
-
 async def _places(attack: Attack, moment: Moment) -> dict[str, str]:
     """Return what stands in a lock's places."""
-    url = attack.servers.database_url
-    ((space, index),) = await fetch(url, TABLES)
     sight, current = await attack.see(), attack.bucket.current
-    places = {
-        "vectors": f"birdwalk.vectors_{space}",
-        "images": f"birdwalk.images_{index}",
-        "zeros": ",0" * (attack.model.dimension - 1),
-    }
-    if "{kept}" in moment.lock:
+    places = {}
+    for space, index in await fetch(attack.servers.database_url, SPACES):
+        places = {"vectors": f"birdwalk.vectors_{space}", "images": f"birdwalk.images_{index}"}
+    if moment.overwrites:
         kept = attack.parts() - sight.contents
-        first, replaced, touched, *_ = sorted(
-            name for name in current if current[name].content in kept
-        )
-        places["kept"] = await fetchval(url, ASKED, f"md5:{current[first].content},")
+        names = sorted(name for name in current if current[name].content in kept)
+        replaced, touched, *_ = names
         # Of these two the bucket has another version now.
         attack.bucket.replace(replaced)
         attack.bucket.touch(touched)

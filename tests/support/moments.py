@@ -3,13 +3,10 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 import asyncpg
 
 from tests.support.databases import fetch
-
-Since = Literal["the start", "the calls", "the CSV"]
 
 WAITING = """
 SELECT pid, query FROM pg_stat_activity WHERE $1::integer = ANY (pg_blocking_pids(pid)) LIMIT 1
@@ -18,83 +15,71 @@ SELECT pid, query FROM pg_stat_activity WHERE $1::integer = ANY (pg_blocking_pid
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A step of a run, and the lock that stops a run in it.
+    """A step of a run, and the lock that stops a run in it, taken before the run begins.
 
     Attributes:
         step: its name.
-        lock: takes the lock; {vectors} and {images} are the tables, {gone} is an image that has
-            left the bucket, {kept} a content in a dead run's part.
-        since: when to take it: before that, the run's earlier steps would wait for it.
-        then: a lock of a later step, to be taken while the run waits for the first.
-        past: what the run must have behind it when it comes to this step.
-        second_run: whether to see that another run of the index is sent away meanwhile.
+        lock: takes the lock; {vectors} and {images} are the tables of the space and the index,
+            {gone} is an image that has left the bucket.
         statement: what stands in the statement that waits, which shows that the step is meant;
             empty where it is the calls that are meant.
+        then: a lock of a later step, to be taken while the run waits for the first.
+        past_csv: whether the run must have written its CSV when it comes to this step.
+        second_run: whether to see that another run of the space is sent away meanwhile.
+        overwrites: whether objects of a dead run's parts are overwritten before.
+        changes: whether the bucket changes while the run calls.
     """
 
     step: str
     lock: str
-    since: Since = "the start"
     statement: str = ""
     then: str = ""
-    past: Since = "the start"
+    past_csv: bool = False
     second_run: bool = False
+    overwrites: bool = False
+    changes: bool = False
 
 
 def _lock(table: str, mode: str = "SHARE") -> str:
     return f"LOCK TABLE {table} IN {mode} MODE"
 
 
-LISTINGS, WORK = "birdwalk.listings", "birdwalk.work"
-VACUUM_WAITS = "SHARE UPDATE EXCLUSIVE"
+UNUSED = "birdwalk.unused_contents"
 
+# A step whose statement an earlier one has too comes after one that leaves nothing to recover.
 MOMENTS = (
-    Moment("list", _lock(LISTINGS), statement="DELETE FROM birdwalk.listings"),
-    Moment("create table", _lock("birdwalk.spaces"), statement="INSERT INTO birdwalk.spaces"),
-    Moment("plan", _lock(WORK), statement="DELETE FROM birdwalk.work", second_run=True),
+    Moment("list", _lock("birdwalk.listings"), "DELETE FROM birdwalk.listings"),
+    Moment(
+        "create table",
+        "SELECT pg_advisory_xact_lock(hashtext('birdwalk'))",
+        "pg_advisory_xact_lock",
+    ),
+    Moment("plan", _lock("birdwalk.work"), "DELETE FROM birdwalk.work", second_run=True),
     # No batch is inserted, so that all the dead run leaves is in its parts.
-    Moment("embed", _lock("{vectors}"), "the calls"),
-    Moment(
-        "recover parts",
-        # The key waits for ours: it may yet be there first.
-        "INSERT INTO {vectors} (content_key, embedding) VALUES ('{kept}', '[1{zeros}]')",
-        statement="COPY",
-    ),
-    Moment("copy a batch", _lock("{vectors}"), "the calls", "COPY"),
-    Moment(
-        "insert a batch", _lock("birdwalk.refusals"), "the calls", "DELETE FROM birdwalk.refusals"
-    ),
-    # Long before it: what comes between does not wait for this lock.
-    Moment("build index", _lock("{vectors}", VACUUM_WAITS), "the calls", "VACUUM", past="the CSV"),
-    Moment(
-        "verify",
-        _lock("{vectors}", VACUUM_WAITS),
-        "the calls",
-        "AS shown",
-        then=_lock(LISTINGS, "ACCESS EXCLUSIVE"),
-        past="the CSV",
-    ),
-    Moment("merge", _lock("{images}"), "the calls", "ON CONFLICT (bucket, image_id)"),
+    Moment("embed", _lock("{vectors}"), changes=True),
+    Moment("recover", _lock("{vectors}"), "COPY", overwrites=True),
     Moment(
         "remove gone",
         "SELECT FROM {images} WHERE image_id = '{gone}' FOR UPDATE",
-        statement="DELETE FROM",
-        past="the CSV",
+        "DELETE FROM",
+        past_csv=True,
     ),
+    Moment("copy a batch", _lock("{vectors}"), "COPY", changes=True),
+    Moment("build index", _lock("{vectors}", "SHARE UPDATE EXCLUSIVE"), "VACUUM", past_csv=True),
+    Moment("insert a batch", "SELECT FROM birdwalk.spaces FOR UPDATE", "SET writes", changes=True),
+    Moment("publish", _lock("{images}"), "INSERT INTO", past_csv=True),
+    Moment("prune", _lock(UNUSED), UNUSED, past_csv=True),
     Moment(
         "record the verdict",
-        _lock("{images}", VACUUM_WAITS),
-        "the calls",
-        "UPDATE birdwalk.runs",
-        then="SELECT FROM birdwalk.runs WHERE verdict = 'running' FOR UPDATE",
-        past="the CSV",
+        _lock(UNUSED),
+        "UPDATE birdwalk.batches",
+        then=_lock("birdwalk.batches"),
+        past_csv=True,
     ),
 )
 
-PUBLISH = Moment(
-    "publish", "SELECT FROM image_embeddings LIMIT 1", statement="CREATE OR REPLACE VIEW"
-)
-"""Of a run with another dimension: the view is led to another space, and waits for a reader."""
+SWITCH = Moment("switch", _lock("image_embeddings", "ACCESS SHARE"), "REPLACE VIEW", past_csv=True)
+"""Of a run with another dimension: a reader is in the midst of a query of the view."""
 
 
 @dataclass(frozen=True, slots=True)

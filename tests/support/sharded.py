@@ -1,10 +1,11 @@
 """A run and its workers in processes of their own, to be killed: without Prefect.
 
-    python -m tests.support.sharded run|plan BUCKET REQUESTS_PER_MINUTE BATCH_SIZE
+    python -m tests.support.sharded run|plan|work BUCKET REQUESTS_PER_MINUTE BATCH_SIZE
     python -m tests.support.sharded worker RUN_ID
 
-The run plans, says its number, and waits; one that only plans too. A worker does batches until none
-is left. Each exits with 3 and says why when birdwalk stops it.
+The run plans, says its number, and waits; one that only plans too. One that works waits for a
+worker, and does the sync to its end. A worker does batches until none is left. Each exits with 3
+and says why when birdwalk stops it.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from tasks.core.errors import BirdwalkError
 from tasks.core.runs.lifecycle import attach_run, open_run
 from tasks.core.settings import Settings
 from tests.support.databases import fetchval
-from tests.support.sync import load, options, prepare
+from tests.support.sync import carry_out, load, options, prepare
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -67,16 +68,22 @@ async def until_nothing_is_held(url: str) -> None:
     await until(nothing_is_held)
 
 
-async def hold_run(
-    bucket: str, requests_per_minute: int, batch_size: int, *, plan_only: bool
-) -> None:
-    """Plan a run and hold its space until killed."""
+async def hold_run(kind: str, bucket: str, requests_per_minute: int, batch_size: int) -> None:
+    """Plan a run and hold its space until killed; one that works goes on to its end."""
     asked = options(bucket, requests_per_minute=requests_per_minute, batch_size=batch_size)
-    async with open_run(replace(asked, plan_only=plan_only), Settings(), "run sharded") as run:
-        await prepare(run)
+    asked = replace(asked, plan_only=kind == "plan")
+    async with open_run(asked, Settings(), "run sharded") as run:
+        made = await prepare(run)
         sys.stdout.write(f"{run.run_id}\n")
         sys.stdout.flush()
-        await asyncio.Event().wait()
+        if kind != "work":
+            await asyncio.Event().wait()
+
+        async def has_a_worker() -> bool:
+            return run.lock.workers > 1
+
+        await until(has_a_worker, 120)
+        await carry_out(run, made)
 
 
 async def work(run_id: int) -> None:
@@ -88,9 +95,9 @@ async def work(run_id: int) -> None:
 if __name__ == "__main__":
     kind, *arguments = sys.argv[1:]
     try:
-        if kind in {"run", "plan"}:
+        if kind in {"run", "plan", "work"}:
             bucket, *numbers = arguments
-            asyncio.run(hold_run(bucket, *map(int, numbers), plan_only=kind == "plan"))
+            asyncio.run(hold_run(kind, bucket, *map(int, numbers)))
         else:
             asyncio.run(work(*map(int, arguments)))
     except BirdwalkError as error:

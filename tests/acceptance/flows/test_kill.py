@@ -44,7 +44,7 @@ from tests.support.killable import (
 )
 from tests.support.killing import DIMENSION, MOST_LOST, Attack
 from tests.support.model_server import ModelServer
-from tests.support.moments import MOMENTS, PUBLISH
+from tests.support.moments import MOMENTS, SWITCH
 from tests.support.spending import Spending
 from tests.support.sync import options
 from tests.support.vectors import clustered, fill_space
@@ -66,10 +66,11 @@ JOIN pg_class ON pg_class.oid = indexrelid AND relname LIKE '%hnsw%'
 BUILDERS = "SELECT pid FROM pg_stat_progress_create_index WHERE tuples_done > 0"
 
 TARGETS = {
-    "merge": ("postgres",),
+    "plan": ("postgres",),
+    "remove gone": ("backend",),
     "copy a batch": ("backend",),
     "insert a batch": POWER,
-    "remove gone": ("backend",),
+    "publish": ("postgres",),
 }
 """What is killed in a step; in all others it is the flow."""
 
@@ -127,7 +128,7 @@ async def test_a_kill_in_any_step_loses_doubles_and_repays_nothing(attack: Attac
         await kill_in(attack, moment, TARGETS.get(moment.step, ("flow",)))
     await attack.finish()
     await attack.change_dimension(256)
-    await kill_in(attack, PUBLISH, ("flow",))
+    await kill_in(attack, SWITCH, ("flow",))
     url = attack.servers.database_url
     shown = "SELECT DISTINCT vector_dims(embedding) FROM image_embeddings"
     assert await fetch(url, shown) == [(DIMENSION,)]

@@ -113,6 +113,7 @@ async def test_what_a_worker_had_sent_counts_for_its_run_wherever_it_worked(  # 
         if ends == "failed":
             # Its run may be over by then, and sums up nothing any more.
             assert await fetchval(url, PAID) == 10
+        assert run.plan is not None
         await carry_out(run, made=run.plan)
     sent = 30 if elsewhere else 20
     assert await fetch(url, RUNS) == [("completed", 20, sent, sent)]
