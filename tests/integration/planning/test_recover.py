@@ -2,12 +2,15 @@
 
 import asyncio
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
+from tasks.core import csv_parts
 from tasks.core.csv_parts import PartWriter
 from tasks.core.embedding.embed_batch import embed_batch
-from tasks.core.errors import GuardStopped
+from tasks.core.errors import GuardStopped, PartInUse
+from tasks.core.loading.insert_batch import insert_batch
 from tasks.core.planning.plan_sync import plan_sync
 from tasks.core.runs.lifecycle import open_run
 from tasks.core.runs.run import Run
@@ -15,7 +18,7 @@ from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket, picture
 from tests.support.databases import fetch, fetchval
 from tests.support.model_server import ModelServer
-from tests.support.sync import carry_out, options, prepare, sync
+from tests.support.sync import carry_out, dying_run, options, prepare, sync
 
 RUNS = """
 SELECT verdict, recovered, embedded, calls, (price_usd / 0.0001)::integer
@@ -59,6 +62,19 @@ async def test_the_parts_of_a_dead_run_are_loaded_and_not_paid_again(
     assert list(settings.data_directory.glob("runs/*/parts")) == []
 
 
+async def test_a_batch_that_is_in_the_space_already_is_not_recovered(
+    settings: Settings, bucket: LocalBucket, model_server: ModelServer, url: str
+) -> None:
+    bucket.put_pictures(14)
+    async with dying_run(settings, bucket.name, batch_size=5) as run:
+        await prepare(run)
+        await insert_batch(run, 1, await embed_batch(run, 1))
+        await embed_batch(run, 2)
+    synced = await sync(settings, bucket.name)
+    assert (synced.plan.recovered, synced.plan.calls, await model_server.calls()) == (5, 4, 14)
+    assert await fetch(url, RUNS) == [("failed", 0, 10, 10, 10), ("completed", 5, 4, 4, 4)]
+
+
 async def test_what_was_recovered_stays_where_a_guard_stops_the_run(
     settings: Settings, bucket: LocalBucket, model_server: ModelServer
 ) -> None:
@@ -71,7 +87,11 @@ async def test_what_was_recovered_stays_where_a_guard_stops_the_run(
 
 
 async def test_a_part_that_is_still_written_is_waited_for_and_not_removed(
-    settings: Settings, bucket: LocalBucket, model_server: ModelServer, url: str
+    settings: Settings,
+    bucket: LocalBucket,
+    model_server: ModelServer,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bucket.put_pictures(3)
     await die_after(settings, bucket)
@@ -79,10 +99,22 @@ async def test_a_part_that_is_still_written_is_waited_for_and_not_removed(
     first, *later = part.read_bytes().splitlines(keepends=True)
     part.write_bytes(first)
     await model_server.reset()
+    sent_away = asyncio.Event()
+    lock = csv_parts._lock
+
+    def tell(file: int, path: Path) -> None:
+        try:
+            lock(file, path)
+        except PartInUse:
+            sent_away.set()
+            raise
+
     with PartWriter(part, 128):
+        monkeypatch.setattr(csv_parts, "_lock", tell)
         syncing = asyncio.create_task(sync(settings, bucket.name))
-        # Long enough for a run that waits for nobody.
-        await asyncio.wait([syncing], timeout=2.0)
+        waited = asyncio.create_task(sent_away.wait())
+        # A run that waits for nobody is done before it was sent away.
+        await asyncio.wait([syncing, waited], return_when=asyncio.FIRST_COMPLETED)
         assert not syncing.done()
         with part.open("ab") as file:
             file.writelines(later)
