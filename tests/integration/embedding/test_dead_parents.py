@@ -79,7 +79,7 @@ async def test_killing_any_process_loses_nothing_and_pays_only_for_what_was_in_f
         assert parent.returncode is None
         assert worker.returncode is None
         done = "SELECT count(*) FROM birdwalk.batches WHERE durable"
-        return await fetchval(url, WORKERS) == 1 and await fetchval(url, done) >= 2
+        return bool(await fetchval(url, WORKERS) == 1 and await fetchval(url, done) >= 2)
 
     # The worker's first batch waits for its share: those of the run are soon durable.
     await until(both_work, 60)

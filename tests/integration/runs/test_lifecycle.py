@@ -14,6 +14,7 @@ from tasks.core.errors import (
 )
 from tasks.core.runs import lifecycle, outages
 from tasks.core.runs.lifecycle import open_run
+from tasks.core.runs.space_lock import SpaceLock
 from tasks.core.settings import Settings
 from tests.support.buckets import LocalBucket
 from tests.support.databases import execute, fetch, fetchval, secret
@@ -127,9 +128,9 @@ async def test_a_connection_lost_in_any_step_of_opening_costs_a_pause(
 ) -> None:
     bucket.put_pictures(2)
     place, name = {
-        "lock": (lifecycle.SpaceLock, "take"),
+        "lock": (SpaceLock, "take"),
         "register": (lifecycle, "_register"),
-        "join": (lifecycle.SpaceLock, "work_for"),
+        "join": (SpaceLock, "work_for"),
     }[step]
     work = getattr(place, name)
     lost = False
