@@ -79,6 +79,7 @@ def runs(
             return 0
 
         shown = options if as_json is None else [*options, JSON]
+        # What cyclopts reads; a function takes any attribute.
         command.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
         command.__annotations__ = {found.name: found.annotation for found in shown}
         command.__doc__ = _docstring(source.__doc__ or "", stub.__doc__)

@@ -1,7 +1,7 @@
 """What a run is to embed, in Postgres: which batch is next, and what became of each content."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ SECONDS_BETWEEN_LOOKS = 2.0
 """How often a run looks whether a batch that another process has is durable, or free again."""
 
 
-async def claim_batches(run: Run) -> AsyncIterator[Batch]:
+async def claim_batches(run: Run) -> AsyncGenerator[Batch, None]:
     """Yield the batches that this process is to do, until none is left.
 
     Each is this process's by a lock that dies with it, so that another process does the batch then.

@@ -48,14 +48,14 @@ async def list_images(run: Run) -> Listing:
             # By Postgres's clock: the runs of an index may be on machines whose clocks differ.
             started_at = await connection.fetchval("SELECT clock_timestamp()")
             await connection.execute(sql("delete_own_listing"), run.run_id)
-            if not options.plan_only:
-                await connection.execute(sql("delete_old_listings"), options.index)
             await connection.copy_records_to_table(
                 "listings", schema_name="birdwalk", columns=COLUMNS, records=_records(run, lister)
             )
             await _require_images(connection, run, lister)
             # Last, as others wait for it: a listing may take minutes.
             await require_running(connection, run.run_id)
+            if not options.plan_only:
+                await connection.execute(sql("delete_old_listings"), options.index)
             skipped = dict(lister.skipped)
             await connection.execute(
                 sql("update_run_listing"),

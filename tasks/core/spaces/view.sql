@@ -127,7 +127,7 @@ BEGIN
     END IF;
     -- Behind a filter strict_order would leave out what it finds late, and relaxed_order gives
     -- rows only almost in order.
-    candidates := wanted * CASE WHEN filtered THEN 4 ELSE 1 END;
+    candidates := wanted * CASE WHEN filtered THEN 2 ELSE 1 END;
     measured := substring(obj_description(view, 'pg_class') from 'hnsw.ef_search = (\d+)')::integer;
     measured := greatest(measured, 2 * candidates, CASE WHEN filtered THEN 400 END);
     PERFORM

@@ -1,4 +1,4 @@
-"""What the README says to type works as it is written."""
+"""What README and docs/ say to type works as it is written."""
 
 import asyncio
 import os
@@ -11,16 +11,20 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from deployments.command_line import birdwalk
 from deployments.local.stack import Stack
+from tasks.core.settings import Settings
 from tests.acceptance.browser import difference
 from tests.acceptance.conftest import SamplesRun
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+PAGES = [README, *(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))]
+BLOCKS = re.findall(r"```sh\n(.*?)```", "\n".join(PAGES), re.DOTALL)
 
-# These run elsewhere: the demo and the tests by themselves, the last on a Google project.
-ELSEWHERE = ("make demo", ".venv/bin/prefect deploy --all")
+# These run elsewhere: the demo and the tests by themselves, and what registers deployments and
+# works for them in test_deployments.
+ELSEWHERE = ("make demo", "make test", "prefect ", "birdwalk automations", "export ")
 
 
 @pytest.mark.skipif(
@@ -32,7 +36,11 @@ async def test_the_commands_that_look_at_the_result_work(
 ) -> None:
     assert prefect_stack.addresses.prefect_api_url
     (tmp_path / "local").symlink_to(stack_directory)
-    script = "\n".join(block for block in BLOCKS if not block.startswith(ELSEWHERE))
+    script = "\n".join(
+        "\n".join(line for line in block.splitlines() if not line.startswith(ELSEWHERE))
+        # The bucket of whoever reads it.
+        for block in (block.replace("my-bucket", "birdwalk") for block in BLOCKS)
+    )
     shell = await asyncio.create_subprocess_exec(
         *("bash", "-euo", "pipefail", "-c", script),
         cwd=ROOT,
@@ -72,7 +80,20 @@ def test_every_target_the_readme_names_exists() -> None:
     assert {target for words in named for target in words.split()} <= targets
 
 
-def test_every_path_the_readme_links_to_exists() -> None:
-    links = re.findall(r"\]\((?!https?://)([^)#]+)\)", README)
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+def test_every_path_that_a_page_links_to_exists() -> None:
+    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        links = re.findall(r"\]\((?!https?://)([^)#]+)\)", path.read_text())
+        assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_every_command_that_a_page_names_exists() -> None:
+    named = {name for page in PAGES for name in re.findall(r"birdwalk ([a-z]+(?:-[a-z]+)*)`", page)}
+    assert named
+    assert named <= set(birdwalk())
+
+
+def test_every_setting_has_its_line_in_operating() -> None:
+    operating = (ROOT / "docs/operating.md").read_text()
+    local = {"local_directory"}  # the local stack's own
+    names = {f"BIRDWALK_{name.upper()}" for name in Settings.model_fields if name not in local}
+    assert {name for name in names if name not in operating} == set()

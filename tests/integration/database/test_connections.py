@@ -73,7 +73,7 @@ async def test_who_waits_for_somebody_else_is_told_where_to_look(
         other.transaction() as held,
     ):
         await held.execute("LOCK TABLE birdwalk.listings")
-        with pytest.raises(LockTimeout, match="No other session of birdwalk .* look into pg_locks"):
+        with pytest.raises(LockTimeout, match=r"No other session of birdwalk .* into pg_locks"):
             async with open_run(options(bucket.name), settings, "test") as run:
                 await prepare(run)
     assert await fetch(url, "SELECT verdict FROM birdwalk.runs") == [("failed",)]

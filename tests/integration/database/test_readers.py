@@ -118,7 +118,8 @@ async def test_a_reader_gives_up_on_a_server_that_vanished_and_reads_when_it_is_
         await until(lambda: worked(database.open()))
         await until(lambda: worked(ask(database)))
         async with asyncio.timeout(60):
-            with pytest.raises(DatabaseUnavailable, match="TimeoutError"):
+            # What asyncpg says first depends on how far it came in giving up.
+            with pytest.raises(DatabaseUnavailable, match=r"TimeoutError|connection is closed"):
                 await ask(database, how, relay)
             relay.dead = True  # a stall may have come before it
             assert not await worked(ask(database))

@@ -46,7 +46,7 @@ async def embedded(run: Run, bucket: LocalBucket) -> Counts:
 
 async def nothing_is_left(url: str) -> bool:
     """Return whether neither vectors nor bookkeeping are of the batch."""
-    return await fetchval(url, ROWS) == await fetchval(url, DURABLE) == 0
+    return (await fetchval(url, ROWS), await fetchval(url, DURABLE)) == (0, 0)
 
 
 async def test_the_space_holds_the_very_numbers_that_were_embedded(

@@ -1,16 +1,22 @@
 """Listing reads metadata only, all of it, and says what it passes over."""
 
+import asyncio
 import json
 import re
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
+from tasks.core.database import connections
 from tasks.core.errors import NothingToEmbed, StorageError
 from tasks.core.google.storage import ImageLister, open_client
 from tasks.core.models import MULTIMODAL_EMBEDDING
+from tasks.core.planning import list_images as listing
 from tasks.core.planning.list_images import list_images
 from tasks.core.runs.lifecycle import open_run
+from tasks.core.runs.run import Run
 from tasks.core.settings import Settings
 from tests.support.answering_storage import (
     Answer,
@@ -21,7 +27,7 @@ from tests.support.answering_storage import (
 )
 from tests.support.buckets import LocalBucket, picture
 from tests.support.databases import fetch, fetchval
-from tests.support.sync import options
+from tests.support.sync import options, sync
 
 LISTED = "SELECT image_id FROM birdwalk.listings ORDER BY image_id"
 
@@ -218,6 +224,31 @@ async def test_a_listing_replaces_the_last_one_of_its_index_only(
         " GROUP BY index_name ORDER BY index_name",
     )
     assert listed == [("other", 3), ("ours", 4)]
+
+
+async def test_a_listing_that_takes_long_keeps_no_other_run_of_the_index_waiting(
+    settings: Settings, bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.put_pictures(2)
+    await sync(settings, bucket.name)
+    monkeypatch.setitem(connections.WRITER_SETTINGS, "lock_timeout", "100ms")
+    begun, other_is_done = asyncio.Event(), asyncio.Event()
+    records = listing._records
+
+    async def take_long(run: Run, lister: ImageLister) -> AsyncIterator[tuple[Any, ...]]:
+        async for record in records(run, lister):
+            yield record
+            if run.options.dimension == 256:
+                begun.set()
+                await other_is_done.wait()
+
+    monkeypatch.setattr(listing, "_records", take_long)
+    async with open_run(options(bucket.name, dimension=256), settings, "migration") as slow:
+        listed = asyncio.create_task(list_images(slow))
+        await begun.wait()
+        await sync(settings, bucket.name)
+        other_is_done.set()
+        assert (await listed).images == 2
 
 
 async def test_a_listing_that_fails_leaves_the_last_one(

@@ -90,7 +90,9 @@ async def test_what_the_new_space_is_refused_is_counted_over_the_whole_index_and
     assert await state_of(url) == before
     done = await sync(settings, bucket.name, prefix="b/", dimension=256, max_refusals=0.126)
     assert (done.total("calls"), done.published.images) == (0, 7)
-    said = f"Space 2 was refused 1 image that readers saw, such as gs://{bucket.name}/a/broken.png."
+    said = (
+        f"Space 2 was refused 1 image that readers saw (such as gs://{bucket.name}/a/broken.png)."
+    )
     assert said in caplog.text
     pictures = {name: data for name, data in contents(bucket).items() if data != BROKEN}
     await check_shown(settings, url, pictures, 256)

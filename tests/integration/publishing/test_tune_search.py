@@ -193,12 +193,12 @@ async def die_before_the_gate(settings: Settings, bucket: LocalBucket, _url: str
 async def fail_at_the_gate(settings: Settings, bucket: LocalBucket, url: str) -> None:
     """A run that measured, but whose gate did not hold, leaves no doubt about what it measured."""
     bucket.put("lost.png", picture(504))
-    with pytest.raises(GateFailed):
-        async with open_run(options(bucket.name), settings, "test") as run:
-            await prepare(run)
-            await load(run)
-            lost = f"SELECT content_key FROM birdwalk.work WHERE run_id = {run.run_id}"  # noqa: S608 - ours
-            await execute(url, f"DELETE FROM birdwalk.vectors_1 WHERE content_key = ({lost})")  # noqa: S608 - ours
+    async with open_run(options(bucket.name), settings, "test") as run:
+        await prepare(run)
+        await load(run)
+        lost = f"SELECT content_key FROM birdwalk.work WHERE run_id = {run.run_id}"  # noqa: S608 - ours
+        await execute(url, f"DELETE FROM birdwalk.vectors_1 WHERE content_key = ({lost})")  # noqa: S608 - ours
+        with pytest.raises(GateFailed):
             await finish(run)
 
 

@@ -26,10 +26,14 @@ NUMBERS = "the table holds the CSV's very numbers"
 SELF = "images are their own nearest"
 RECALL = "recall@10 of the index is at least 0.95"
 
-KEY = "SELECT content_key FROM birdwalk.listings WHERE image_id = '{name}'"
+CONTENT_OF = """
+CREATE FUNCTION content_of(text) RETURNS text LANGUAGE sql AS $$
+    SELECT content_key FROM birdwalk.listings WHERE image_id = $1 ORDER BY run_id DESC LIMIT 1
+$$
+"""
 FAULTS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
     "a vector is missing": (
-        f"DELETE FROM birdwalk.vectors_1 WHERE content_key = ({KEY.format(name='0005.png')})",
+        "DELETE FROM birdwalk.vectors_1 WHERE content_key = content_of('0005.png')",
         {MISSING: ("0005.png",)},
     ),
     "an image is listed that nobody was asked for": (
@@ -41,20 +45,20 @@ FAULTS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
         {MISSING: ("0005-b.png",)},
     ),
     "a vector is not of norm 1": (
-        f"""
+        """
         ALTER TABLE birdwalk.vectors_1 DROP CONSTRAINT vectors_1_unit_length;
         UPDATE birdwalk.vectors_1 SET embedding = embedding + embedding
-        WHERE content_key = ({KEY.format(name="0005.png")})
+        WHERE content_key = content_of('0005.png')
         """,
         {VECTORS: ("0005.png",), NUMBERS: ("0005.png",)},
     ),
     "a vector is another content's": (
-        f"""
+        """
         UPDATE birdwalk.vectors_1 SET embedding = (
             SELECT embedding FROM birdwalk.vectors_1
-            WHERE content_key = ({KEY.format(name="0006.png")})
+            WHERE content_key = content_of('0006.png')
         )
-        WHERE content_key = ({KEY.format(name="0025.png")})
+        WHERE content_key = content_of('0025.png')
         """,
         {NUMBERS: ("0025.png",)},
     ),
@@ -62,8 +66,9 @@ FAULTS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
 
 
 @pytest.fixture
-async def loaded(run: Run, bucket: LocalBucket) -> Run:
+async def loaded(run: Run, bucket: LocalBucket, url: str) -> Run:
     """A run that has loaded thirty images in three batches, and is about to verify."""
+    await execute(url, CONTENT_OF)
     bucket.put_pictures(30)
     await prepare(run)
     await load(run)
@@ -162,8 +167,9 @@ async def sync_with_a_loss(settings: Settings, asked: SyncOptions, url: str) -> 
     async with open_run(asked, settings, "test") as run:
         await prepare(run)
         await load(run)
-        lost = KEY.format(name="0003.png") + f" AND run_id = {run.run_id}"
-        await execute(url, f"DELETE FROM {run.space.vectors} WHERE content_key = ({lost})")  # noqa: S608 - ours
+        await execute(url, CONTENT_OF)
+        lost = f"DELETE FROM {run.space.vectors} WHERE content_key = content_of('0003.png')"  # noqa: S608 - ours
+        await execute(url, lost)
         await finish(run)
         pytest.fail("the gate did not see the loss")
 

@@ -111,10 +111,11 @@ async def test_near_duplicates_come_with_all_their_copies_and_without_what_has_n
     for number in range(1, 31):  # more than a search looks at
         vectors[number] = vectors[0]
     vectors[50] = near(vectors[0], 0.05, 1)
-    images = [
-        Image("b", name, 1, key)
-        for name, key in (("one.png", "000000"), ("two.png", "000000"), ("near.png", "000050"))
-    ]
+    # No image has 61 any more, which lies between 60 and 62.
+    vectors[62] = near(vectors[60], 0.15, 2)
+    vectors[61] = (vectors[60] + vectors[62]) / np.linalg.norm(vectors[60] + vectors[62])
+    contents = {"one": 0, "two": 0, "near": 50, "left": 60, "right": 62}
+    images = [Image("b", f"{name}.png", 1, f"{key:06d}") for name, key in contents.items()]
     async with open_run(options("b"), settings, "test") as run:
         await fill_space(run, iter(vectors), images)
         await publish(run)

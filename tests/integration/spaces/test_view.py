@@ -24,7 +24,8 @@ from tests.support.truth import check_shown, contents
 from tests.support.waiting import until
 
 STATE = """
-SELECT pg_class.oid, relowner::regrole::text, relacl::text, obj_description(pg_class.oid, 'pg_class'),
+SELECT pg_class.oid, relowner::regrole::text, relacl::text,
+    obj_description(pg_class.oid, 'pg_class'),
     array(
         SELECT attname || ' ' || attacl::text FROM pg_attribute
         WHERE attrelid = pg_class.oid AND attacl IS NOT NULL ORDER BY attname

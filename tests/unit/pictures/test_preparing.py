@@ -31,9 +31,9 @@ from tasks.core.pictures.preparing import (
 )
 from tasks.core.pictures.scaling import prepare_picture
 from tasks.core.spaces.registry import Space
-from tasks.core.types import ImageRef
+from tasks.core.types import Image
 
-IMAGE = ImageRef("b", "a.png", 17)
+IMAGE = Image("b", "a.png", 17, "md5:a")
 
 
 def reverse(data: bytes, _name: str, _model: EmbeddingModel) -> bytes:
@@ -178,8 +178,8 @@ async def test_a_picture_that_is_waited_for_no_longer_gives_its_place_back(
 
 
 def test_a_space_is_named_with_its_preprocessing_only_where_there_is_one() -> None:
-    plain = Space(1, "photos", "m@1", 128, "none", "space_1", "active")
+    plain = Space(1, 1, "photos", "m@1", 128, "none", "active")
     assert (plain.label, plain.parameters) == ("m@1, 128 dimensions", "model m@1, dimension 128")
-    crop = Space(2, "photos", "m@1", 128, PREPROCESSING["subject"], "space_2", "active")
+    crop = Space(2, 1, "photos", "m@1", 128, PREPROCESSING["subject"], "active")
     assert crop.label == "m@1, 128 dimensions, crop-subject-1"
     assert crop.parameters == "model m@1, dimension 128, crop subject"
