@@ -1,11 +1,11 @@
 """A run and its workers in processes of their own, to be killed: without Prefect.
 
-    python -m tests.support.sharded run|plan|work BUCKET REQUESTS_PER_MINUTE BATCH_SIZE
+    python -m tests.support.sharded run|plan|sync|work BUCKET REQUESTS_PER_MINUTE BATCH_SIZE
     python -m tests.support.sharded worker RUN_ID
 
-The run plans, says its number, and waits; one that only plans too. One that works waits for a
-worker, and does the sync to its end. A worker does batches until none is left. Each exits with 3
-and says why when birdwalk stops it.
+The run plans, says its number, and waits; one that only plans too. `sync` goes on to the end, and
+`work` too, once it has a worker. A worker does batches until none is left. Each exits with 3 and
+says why when birdwalk stops it.
 """
 
 import asyncio
@@ -69,18 +69,18 @@ async def until_nothing_is_held(url: str) -> None:
 
 
 async def hold_run(kind: str, bucket: str, requests_per_minute: int, batch_size: int) -> None:
-    """Plan a run and hold its space until killed; one that works goes on to its end."""
+    """Plan a run and hold its space until killed, or do it to its end."""
     asked = options(bucket, requests_per_minute=requests_per_minute, batch_size=batch_size)
     asked = replace(asked, plan_only=kind == "plan")
     async with open_run(asked, Settings(), "run sharded") as run:
         made = await prepare(run)
         sys.stdout.write(f"{run.run_id}\n")
         sys.stdout.flush()
-        if kind != "work":
+        if kind in {"run", "plan"}:
             await asyncio.Event().wait()
 
         async def has_a_worker() -> bool:
-            return run.lock.workers > 1
+            return kind == "sync" or run.lock.workers > 1
 
         await until(has_a_worker, 120)
         await carry_out(run, made)
@@ -95,7 +95,7 @@ async def work(run_id: int) -> None:
 if __name__ == "__main__":
     kind, *arguments = sys.argv[1:]
     try:
-        if kind in {"run", "plan", "work"}:
+        if kind in {"run", "plan", "sync", "work"}:
             bucket, *numbers = arguments
             asyncio.run(hold_run(kind, bucket, *map(int, numbers)))
         else:

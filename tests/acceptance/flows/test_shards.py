@@ -1,4 +1,4 @@
-"""A run shared among two worker processes, one of which is killed: the run completes all the same.
+"""A run shared with two workers, one of which is killed, completes all the same.
 
 The stack's own worker stands aside, since it would take both shards.
 """
@@ -20,22 +20,29 @@ from deployments.local.prefect import worker
 from deployments.local.processes.http_probe import post_json
 from deployments.local.processes.program import Process, Program, start
 from deployments.local.stack import Stack
-from tasks.core.concurrency import BATCHES_IN_FLIGHT
 from tests.acceptance import programs
 from tests.support.buckets import LocalBucket
 from tests.support.databases import fetch, fetchval
 from tests.support.model_server import ModelServer
 from tests.support.waiting import until
 
-IMAGES = 240
+IMAGES = 200
 BATCH_SIZE = 10
-REQUESTS_PER_MINUTE = 900
+REQUESTS_PER_MINUTE = 300
+"""Its images take forty seconds: a worker needs ten to start a flow on a busy machine."""
+
 INDEX = "in_shards"
 RUN = "SELECT run_id FROM birdwalk.runs WHERE index_name = 'in_shards'"
-DONE = (
-    "SELECT count(*) FROM birdwalk.batches JOIN birdwalk.runs USING (run_id)"
-    " WHERE index_name = 'in_shards'"
-)
+BATCHES = "SELECT count(*), sum(images) FROM birdwalk.batches WHERE run_id = $1 AND durable"
+WORKING = """
+SELECT count(*) FROM (
+    SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE locktype = 'advisory' AND mode = 'ExclusiveLock'
+        AND application_name = 'birdwalk worker of run ' || $1::bigint
+    GROUP BY pid HAVING count(*) > 1
+) AS workers
+"""
+"""Processes that have a batch, beside the lock that shows that they are there."""
 
 
 def worker_program(stack: Stack, name: str, log: Path) -> Program:
@@ -95,7 +102,7 @@ async def kill_with_its_flow_run(process: Process) -> None:
 
 
 @pytest.mark.timeout(240)
-async def test_the_batches_of_a_killed_shard_are_taken_over(
+async def test_the_batches_of_a_killed_worker_are_done_by_the_others(
     worker_stack: Stack,
     two_workers: list[Process],
     prefect_client: PrefectClient,
@@ -107,31 +114,32 @@ async def test_the_batches_of_a_killed_shard_are_taken_over(
     await model_server.configure(instant=True, latency_seconds=0.1)
     program = programs.Program("flows.embed_images", worker_stack.addresses.environment())
     flow = await program.start(
-        *("--bucket", bucket.name, "--index", INDEX, "--shards", "2"),
+        *("--bucket", bucket.name, "--index", INDEX, "--shards", "3"),
         *("--batch-size", str(BATCH_SIZE), "--requests-per-minute", str(REQUESTS_PER_MINUTE)),
     )
     ending = asyncio.create_task(programs.end_of(flow))
 
     async def both_work() -> bool:
-        shown = "SELECT count(*) FROM pg_stat_activity WHERE application_name ~ 'run .* shard [01]'"
         assert not ending.done(), ending.result().err
-        return bool(await fetchval(url, shown) == 2 and await fetchval(url, DONE) >= 4)
+        if not await fetchval(url, "SELECT to_regclass('birdwalk.runs') IS NOT NULL"):
+            return False
+        run_id = await fetchval(url, RUN)
+        return run_id is not None and await fetchval(url, WORKING, run_id) == 2
 
     await until(both_work, 120)
     await kill_with_its_flow_run(two_workers[0])
-    done_before = await fetchval(url, DONE)
-    assert done_before < IMAGES / BATCH_SIZE
+    run_id = await fetchval(url, RUN)
+    ((durable, _),) = await fetch(url, BATCHES, run_id)
+    assert durable < IMAGES / BATCH_SIZE
     finished = await ending
     assert finished.status == 0, finished.err
-    assert "Its process died; its run does its batches." in finished.err
 
-    run_id = await fetchval(url, RUN)
-    batches = "SELECT count(*), sum(images) FROM birdwalk.batches WHERE run_id = $1"
-    assert await fetch(url, batches, run_id) == [(IMAGES / BATCH_SIZE, IMAGES)]
+    assert await fetch(url, BATCHES, run_id) == [(IMAGES / BATCH_SIZE, IMAGES)]
     assert await fetchval(url, "SELECT count(*) FROM in_shards") == IMAGES
-    repeated = await model_server.answers() - IMAGES
-    assert 0 <= repeated <= BATCHES_IN_FLIGHT * BATCH_SIZE
+    # All are on one disk: what the dead one had got is in its parts.
+    in_flight = (await model_server.statistics()).most_in_flight
+    assert IMAGES <= await model_server.answers() <= IMAGES + in_flight
 
     ours = FlowRunFilter(name=FlowRunFilterName(like_=f"of run {run_id}"))
     shards = await prefect_client.read_flow_runs(flow_run_filter=ours)
-    assert {shard.state_name for shard in shards} == {"Completed", "Crashed"}
+    assert sorted(str(shard.state_name) for shard in shards) == ["Cancelled", "Completed"]

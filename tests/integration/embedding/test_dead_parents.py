@@ -1,11 +1,12 @@
 """Real processes share a run; any of them may be killed."""
 
 import asyncio
+import signal
 
 import pytest
 
 from tasks.core.settings import Settings
-from tests.support.buckets import LocalBucket
+from tests.support.buckets import LocalBucket, picture
 from tests.support.databases import fetch, fetchval
 from tests.support.model_server import ModelServer
 from tests.support.sharded import STOPPED, start, variables
@@ -17,6 +18,12 @@ WORKERS = """
 SELECT count(DISTINCT pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
 WHERE locktype = 'advisory' AND datname = current_database() AND application_name ~ 'worker of run'
 """
+LET_GO = """
+SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = $1
+    AND pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')
+"""
+SEEN = "SELECT image_id, generation, embedding::text FROM image_embeddings ORDER BY image_id"
 ROWS = "SELECT (price_usd / 0.0001)::integer, verdict FROM birdwalk.runs ORDER BY run_id"
 
 
@@ -100,3 +107,39 @@ async def test_killing_any_process_loses_nothing_and_pays_only_for_what_was_in_f
     assert await fetchval(url, "SELECT count(*) FROM birdwalk.vectors_1") == IMAGES
     counted = sum(price for price, _ in await fetch(url, ROWS))
     assert answers - statistics.most_in_flight <= counted <= answers
+
+
+async def test_a_run_that_was_stopped_while_another_completed_ends_when_it_wakes_and_writes_nothing(
+    bucket: LocalBucket, settings: Settings, model_server: ModelServer, url: str
+) -> None:
+    bucket.put_pictures(IMAGES)
+    await model_server.configure(instant=True)
+    sleeper = await start("sync", bucket.name, 120, 10, environment=variables(settings))
+    assert sleeper.stdout is not None
+    await sleeper.stdout.readline()
+
+    async def a_batch_is_durable() -> bool:
+        assert sleeper.returncode is None
+        return bool(await fetchval(url, "SELECT count(*) FROM birdwalk.batches WHERE durable"))
+
+    await until(a_batch_is_durable, 60)
+    sleeper.send_signal(signal.SIGSTOP)
+    try:
+        # As when its network was lost: Postgres ends the session that holds its locks.
+        assert await fetchval(url, LET_GO, "birdwalk run sharded") > 0
+        bucket.delete("0000.png")
+        bucket.put("0001.png", picture(900))
+        # It does not write its parts: on another disk nobody would wait for them.
+        elsewhere = settings.model_copy(update={"data_directory": settings.data_directory / "b"})
+        await sync(elsewhere, bucket.name)
+        before = await fetch(url, SEEN)
+    finally:
+        sleeper.send_signal(signal.SIGCONT)
+    async with asyncio.timeout(60):
+        _, said = await sleeper.communicate()
+    assert sleeper.returncode == STOPPED
+    assert "SpaceBusy: " in said.decode()
+    assert await fetch(url, SEEN) == before
+    assert len(before) == IMAGES - 1
+    verdicts = [verdict for _, verdict in await fetch(url, ROWS)]
+    assert verdicts == ["failed", "completed"]

@@ -98,7 +98,7 @@ async def test_what_a_worker_had_sent_counts_for_its_run_wherever_it_worked(  # 
         return bool(await fetchval(url, "SELECT sum(answers) FROM birdwalk.batches") == 10)
 
     async with open_run(options(bucket.name, batch_size=10), settings, "test") as run:
-        await prepare(run)
+        made = await prepare(run)
         with suppress(InvalidInput):
             async with attach_run(run.run_id, there) as worker:
                 await embed_batch(worker, (await anext(claim_batches(worker))).number)
@@ -113,8 +113,7 @@ async def test_what_a_worker_had_sent_counts_for_its_run_wherever_it_worked(  # 
         if ends == "failed":
             # Its run may be over by then, and sums up nothing any more.
             assert await fetchval(url, PAID) == 10
-        assert run.plan is not None
-        await carry_out(run, made=run.plan)
+        await carry_out(run, made)
     sent = 30 if elsewhere else 20
     assert await fetch(url, RUNS) == [("completed", 20, sent, sent)]
     assert await model_server.answers() == sent
