@@ -37,7 +37,8 @@ class StackOptions:
     pictures: Path | None = None
     bucket: str = "birdwalk"
     model: ModelServerOptions = field(default_factory=ModelServerOptions)
-    model_server: str = MODEL_SERVER
+    # Whichever it is, the stack serves the same.
+    model_server: str = field(default=MODEL_SERVER, compare=False)
     prefect: bool = True
     schedules: bool = True
     worker: bool = False

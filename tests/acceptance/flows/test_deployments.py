@@ -100,7 +100,7 @@ async def test_the_automation_for_silent_runs_is_there_once_and_stays_paused(
 
 
 async def shards_of(client: PrefectClient, run_id: int) -> list[FlowRun]:
-    """Wait until a run has asked for its two shards."""
+    """Wait until a run has asked for its two further workers."""
     shard = await client.read_deployment_by_name("embed-shard/embed-shard")
     ours = DeploymentFilter(id=DeploymentFilterId(any_=[shard.id]))
     found: list[FlowRun] = []
@@ -121,7 +121,9 @@ async def test_a_second_run_is_cancelled_and_a_cancelled_one_stops_cleanly(
     bucket: LocalBucket,
 ) -> None:
     bucket.put_pictures(40)
-    slow = {"bucket": bucket.name, "index": "cancelled", "requests_per_minute": 20, "shards": 2}
+    slow = {"bucket": bucket.name, "index": "cancelled", "requests_per_minute": 20, "shards": 3}
+    # No other index has such vectors of these pictures, so that there are calls.
+    slow["dimension"] = 1408
     first = await prefect_client.create_flow_run_from_deployment(by_hand.id, parameters=slow)
     first = await reaching(prefect_client, first, "Running")
     asked = "SELECT verdict FROM birdwalk.runs WHERE index_name = 'cancelled'"

@@ -181,6 +181,8 @@ async def test_what_a_flow_killed_with_its_worker_had_paid_for_is_recovered(
     bucket.put_pictures(WORKERS_IMAGES)
     await model_server.configure(instant=True, latency_seconds=LATENCY_SECONDS)
     asked = {"bucket": bucket.name, "index": "worked", "batch_size": 10, "requests_per_minute": 900}
+    # No other index has such vectors of these pictures, so that each is asked for.
+    asked["dimension"] = 512
     by_hand = await prefect_client.read_deployment_by_name("embed-images/embed-images")
     run = await prefect_client.create_flow_run_from_deployment(by_hand.id, parameters=asked)
 
