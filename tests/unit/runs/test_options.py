@@ -4,7 +4,6 @@ import pytest
 
 from tasks.core.errors import BirdwalkError, InvalidIndexName, InvalidInput
 from tasks.core.runs.options import SyncOptions
-from tasks.core.runs.progress import Progress
 from tasks.core.runs.run import current_run
 
 
@@ -63,8 +62,3 @@ def test_a_bad_index_name_is_a_kind_of_invalid_input() -> None:
 def test_a_task_outside_its_flow_says_so() -> None:
     with pytest.raises(InvalidInput, match="No run is open"):
         current_run()
-
-
-@pytest.mark.parametrize(("done", "total", "percent"), [(0, 0, 100), (0, 4, 0), (1, 4, 25)])
-def test_progress_is_the_part_that_is_done(done: int, total: int, percent: float) -> None:
-    assert Progress(total=total, by_batch={1: done}).percent == percent
