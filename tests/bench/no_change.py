@@ -47,7 +47,7 @@ async def measure(session: Session) -> list[Figure]:
             BEST_PEER,
             "CocoIndex",
             "ms",
-            Bar("figure", "at most", 0.03),
+            Bar("figure", "at most", 0.02),
         ),
         Figure(
             "processor time of one more object",
