@@ -251,7 +251,7 @@ async def _make_the_database_lose(url: str, image_id: str) -> None:
             END IF;
             RETURN NEW;
         END $$
-        """,
+        """,  # noqa: S608 - a name of ours
     )
     await execute(
         url,

@@ -45,7 +45,10 @@ RAW = ("| ---", "](", "data:image", '{"', "**", "`")
 
 SPACES = ("space", "status", "vectors", "images shown", "missing", "refused")
 TABLES = {
-    "plan": (["images", "how many", "calls", "what becomes of them"], ["guard", "holds", "otherwise"]),
+    "plan": (
+        ["images", "how many", "calls", "what becomes of them"],
+        ["guard", "holds", "otherwise"],
+    ),
     "gate": (["check", "held", "found"],),
     "similar-images": (["rank", "image", "L2 distance"],),
     "index-health": (
