@@ -63,7 +63,7 @@ async def plan_sync(run: Run) -> SyncPlan:
         recovered = await find_paid(run) if options.plan_only else await load_paid(run)
         async with run.writing() as connection:
             if options.plan_only:
-                # Where they are missing, there are tables to compare with until the rollback.
+                # Missing tables are made to compare with; the rollback removes them again.
                 run.made_space = await create_tables(connection, options.space)
             await connection.execute(sql("create_diff"))
             await connection.execute(sql("create_known"))
@@ -172,7 +172,6 @@ async def _price(connection: Connection, run: Run, recovered: int) -> SyncPlan:
         for kind in KINDS
     ]
     gone, indexed = await _count_gone(connection, run)
-    known = await connection.fetchrow(sql("count_known"))
     calls = sum(change.calls for change in changes)
     price = calls * run.model.price
     return SyncPlan(
@@ -181,7 +180,7 @@ async def _price(connection: Connection, run: Run, recovered: int) -> SyncPlan:
         unchanged=run.listed - sum(change.images for change in changes),
         changes=(*changes, gone),
         recovered=recovered,
-        taken_over=known["elsewhere"],
+        taken_over=await connection.fetchval(sql("count_elsewhere")),
         batch_size=options.batch_size or choose_batch_size(calls, options.requests_per_minute),
         price=price,
         seconds_at_quota=calls * 60 / options.requests_per_minute,
@@ -228,7 +227,7 @@ def _guard_listing(run: Run, indexed: int) -> Guard:
 def _guard_deletions(run: Run, gone: int, indexed: int) -> Guard:
     share = gone / indexed if indexed else 0.0
     return Guard(
-        name=f"at most {run.options.max_deletions:.0%} of the index is gone",
+        name=f"at most {100 * run.options.max_deletions:g}% of the index is gone",
         held=share <= run.options.max_deletions or (gone == indexed and run.options.allow_empty),
         found=f"{gone:,} of {count(indexed, 'image')} of the index ({share:.1%}) left the bucket;"
         f" at most {run.options.max_deletions:.1%} may be deleted.",

@@ -101,12 +101,9 @@ SELECT kind, count(*) AS images FROM diff GROUP BY kind
 -- A few images of one kind.
 SELECT image_id FROM diff WHERE kind = $1 ORDER BY image_id LIMIT 3
 
--- name: count_known
--- Contents that a dead run had paid for, and contents that another space has.
-SELECT
-    count(*) FILTER (WHERE space_id IS NULL) AS recoverable,
-    count(*) FILTER (WHERE space_id IS NOT NULL) AS elsewhere
-FROM known
+-- name: count_elsewhere
+-- Contents that another space has.
+SELECT count(*) FROM known WHERE space_id IS NOT NULL
 
 -- name: count_gone
 -- Images of the listed part of the bucket that readers would see, and how many of them are not

@@ -24,7 +24,7 @@ SECONDS_BETWEEN_BEATS = 2.0
 """How often a process asks whether its session still holds its locks."""
 
 SECONDS_TO_COME_BACK = 10.0
-"""How long nobody may hold a space before its run counts as dead: a lost lock is taken again.
+"""How long a worker waits for the process of its run to have its lost lock again.
 
 More than a beat and SECONDS_TO_ANSWER of locks.py: as long as its run may take to notice.
 """
@@ -184,7 +184,7 @@ def space_key(space: SpaceKind) -> str:
 
 @asynccontextmanager
 async def kept(lock: ProcessLock) -> AsyncIterator[None]:
-    """Re-acquire the lock after a lost connection; cancel the block once another run has it.
+    """Re-acquire the lock after a lost connection; cancel the block where that is not possible.
 
     Raises:
         SpaceBusy, DatabaseUnavailable: why the block was cancelled.
@@ -209,6 +209,10 @@ async def kept(lock: ProcessLock) -> AsyncIterator[None]:
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
+    if block is not None and lost:
+        # The block ended before the cancellation reached it.
+        block.uncancel()
+        raise lost[0]
 
 
 async def _until_lost(lock: ProcessLock) -> DatabaseError:
