@@ -85,8 +85,8 @@ async def kill_in(attack: Attack, moment: Moment, targets: Collection[str]) -> N
     """
     await until(attack.ended, PATIENCE_SECONDS)
     _change(attack, CHANGES_UNDER_WAY)
-    for _ in range(IMAGES_ADDED if moment.statement else 3 * ANSWERS_KEPT):
-        attack.bucket.add()
+    images = IMAGES_ADDED if moment.statement else 3 * ANSWERS_KEPT
+    added = sorted(attack.bucket.add().removeprefix("add ") for _ in range(images))
     lock = moment.lock.format(**await _places(attack, moment))
     url = attack.servers.database_url
     async with AsyncExitStack() as stack:
@@ -94,7 +94,9 @@ async def kill_in(attack: Attack, moment: Moment, targets: Collection[str]) -> N
         await attack.begin()
         if moment.changes:
             await _until_answers(attack, moment, 1)
-            _change(attack, CHANGES_UNDER_WAY)
+            # Some of them are asked after that: an answer about another version than was listed.
+            done = [attack.bucket.replace(name) for name in added[1::4]]
+            attack.log.append(f"run {attack.runs}: {', '.join(done)}")
         if moment.then:
             await _wait(attack, hold, "")
             then = await stack.enter_async_context(holding(url, moment.then))

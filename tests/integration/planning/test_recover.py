@@ -12,6 +12,7 @@ from tasks.core.embedding.embed_batch import embed_batch
 from tasks.core.errors import GuardStopped, PartInUse
 from tasks.core.loading.insert_batch import insert_batch
 from tasks.core.planning.plan_sync import plan_sync
+from tasks.core.runs import accounting, lifecycle
 from tasks.core.runs.lifecycle import open_run
 from tasks.core.runs.run import Run
 from tasks.core.settings import Settings
@@ -27,11 +28,17 @@ FROM birdwalk.runs ORDER BY run_id
 VIEW = "SELECT image_id, embedding::text FROM image_embeddings"
 
 
+async def count_nothing(*_: object) -> None:
+    """As in a process that was killed before it could."""
+
+
 async def die_after(
     settings: Settings, bucket: LocalBucket, batches: int = 1, size: int = 10, **changes: object
 ) -> None:
-    """Embed batches into their parts and end before any of them is inserted."""
-    with suppress(asyncio.CancelledError):
+    """Embed batches into their parts, and end before any is inserted, or its calls are counted."""
+    with suppress(asyncio.CancelledError), pytest.MonkeyPatch.context() as patch:
+        for module in (accounting, lifecycle):
+            patch.setattr(module, "count_sent", count_nothing)
         asked = options(bucket.name, batch_size=size, **changes)
         async with open_run(asked, settings, "test") as run:
             await prepare(run)
