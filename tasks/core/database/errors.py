@@ -55,6 +55,12 @@ def translated(needs: str = WRITER_NEEDS) -> Iterator[None]:  # noqa: C901 - one
         ) from error
     except asyncpg.LockNotAvailableError as error:
         raise LockTimeout("A lock was waited for in vain: nothing was changed.") from error
+    except asyncpg.DeadlockDetectedError as error:
+        # The other transaction has its way now, so another attempt will find it gone.
+        raise DatabaseUnavailable(
+            f"Postgres cancelled one of two transactions that waited for each other: {error}."
+            " Nothing of it was done; run again."
+        ) from error
     except asyncpg.QueryCanceledError as error:
         if "user request" in str(error):
             # Nobody cancels our statements but a server that is on its way down.

@@ -8,7 +8,7 @@ from tasks.core.concurrency import for_each
 from tasks.core.csv_parts import PartWriter, open_part
 from tasks.core.embedding.circuit_breaker import stop_after_several, stop_in_an_outage
 from tasks.core.embedding.embed_image import ask_patiently
-from tasks.core.embedding.work_list import WorkItem, WorkList
+from tasks.core.embedding.work_list import OVERWRITTEN, WorkItem, WorkList
 from tasks.core.errors import (
     ImageGone,
     ImageOverwritten,
@@ -25,8 +25,6 @@ logger = logging.getLogger(__name__)
 
 WORKERS = 256
 """Images of one batch under way at most; the limiter decides how many are in flight."""
-
-OVERWRITTEN = "It was overwritten after it was listed."
 
 
 async def embed_batch(run: Run, batch: int) -> Counts:

@@ -15,6 +15,9 @@ from tasks.core.types import Batch, Image
 
 sql = statements_of(__name__)
 
+OVERWRITTEN = "It was overwritten after it was listed."
+"""Why a content is left whose objects have all changed: the only reason that no retry clears."""
+
 SECONDS_BETWEEN_LOOKS = 2.0
 """How often a run looks whether a batch that another process has is durable, or free again."""
 
@@ -87,7 +90,7 @@ class WorkList:
         """
         run = self.run
         async with run.database.connection() as connection:
-            await connection.execute(sql("clear_errors"), run.run_id, self.batch)
+            await connection.execute(sql("clear_errors"), run.run_id, self.batch, OVERWRITTEN)
             rows = await connection.fetch(
                 sql("select_batch"), run.run_id, self.batch, run.space.space_id
             )

@@ -1,6 +1,8 @@
 -- name: clear_errors
--- What is tried again is not left.
-UPDATE birdwalk.work SET error = NULL WHERE run_id = $1 AND batch = $2 AND error IS NOT NULL
+-- What is tried again is not left. A content that was overwritten, $3, stays so: the run's listing
+-- has no object of it any more, and a process that still loads must not take the answer for it.
+UPDATE birdwalk.work SET error = NULL
+WHERE run_id = $1 AND batch = $2 AND error IS NOT NULL AND error <> $3
 
 -- name: select_batch
 -- The contents of a batch, and whether an earlier attempt of it was refused them.

@@ -162,11 +162,16 @@ INSERT INTO birdwalk.batches (run_id, batch, images)
 SELECT run_id, batch, count(*) FROM birdwalk.work WHERE run_id = $1 GROUP BY run_id, batch
 
 -- name: take_over
--- Vectors of the listed contents that another space has, without a call.
+-- Vectors of the listed contents that another space has and this one lacks, without a call.
 INSERT INTO {vectors} (content_key, embedding)
 SELECT other.content_key, other.embedding
 FROM {other} AS other
-WHERE other.content_key IN (SELECT content_key FROM birdwalk.listings WHERE run_id = $1)
+WHERE other.content_key IN (
+    SELECT listings.content_key
+    FROM birdwalk.listings
+    LEFT JOIN {vectors} AS own USING (content_key)
+    WHERE listings.run_id = $1 AND own.content_key IS NULL
+)
 ON CONFLICT DO NOTHING
 
 -- name: delete_answered_refusals

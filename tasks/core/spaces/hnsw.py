@@ -56,8 +56,15 @@ async def drop_unusable(connection: Connection, space: Space) -> bool:
 
 
 async def _drop(connection: Connection, name: str) -> None:
-    """Wait for whoever uses the index, and drop it."""
-    await connection.execute(sql("drop_hnsw", name=Identifier(name)), timeout=None)
+    """Wait for whoever uses the index, however long, and drop it.
+
+    When the wait begins, searches may not use it any more: to give up would leave them without one.
+    """
+    await connection.execute("SET lock_timeout = 0")
+    try:
+        await connection.execute(sql("drop_hnsw", name=Identifier(name)), timeout=None)
+    finally:
+        await connection.execute("RESET lock_timeout")
 
 
 async def create_hnsw(connection: Connection, space: Space, most_mb: int) -> None:

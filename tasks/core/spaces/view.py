@@ -1,7 +1,9 @@
 """What readers query: an index's view, and the function that searches it."""
 
+import asyncio
 import hashlib
 import logging
+from itertools import count
 
 import asyncpg
 
@@ -15,6 +17,11 @@ sql = statements_of(__name__)
 
 VIEW_COMMENT = "birdwalk index"
 """How a view's comment begins; birdwalk knows its own views by it."""
+
+READERS_WAIT = "2s"
+ATTEMPTS_TO_REPLACE = 12
+PAUSE_FOR_READERS_SECONDS = 4.0
+"""Behind a reader that takes long, new ones wait this long, this often: about a minute in all."""
 
 FUNCTION_COMMENT = "birdwalk: the images of an index that are nearest to one of them"
 
@@ -79,15 +86,7 @@ async def show_space(connection: Connection, space: Space, extension: str) -> No
     active = await hold_index(connection, space.index)
     if not exists or active != space.space_id:
         await require_own_view(connection, space.index)
-        await connection.execute(
-            sql(
-                "replace_view",
-                index=Identifier(space.index),
-                model=Literal(space.model),
-                extension=Identifier(extension),
-                **space.tables,
-            )
-        )
+        await _replace_view(connection, space, extension)
         await connection.execute(sql("update_active_space"), space.index, space.space_id)
     await _let_owner_read(connection, space)
     await _comment_view(connection, space)
@@ -105,6 +104,33 @@ async def drop_view(connection: Connection, index: str) -> None:
     await require_free_name(connection, index)
     await require_own_view(connection, index)
     await connection.execute(sql("drop_view", index=Identifier(index)))
+
+
+async def _replace_view(connection: Connection, space: Space, extension: str) -> None:
+    """Lead the view to a space when nobody reads it, without keeping new readers waiting for long.
+
+    Who reads the view keeps it from being replaced; meanwhile new readers queue behind us.
+    """
+    statement = sql(
+        "replace_view",
+        index=Identifier(space.index),
+        model=Literal(space.model),
+        extension=Identifier(extension),
+        **space.tables,
+    )
+    patience = await connection.fetchval("SELECT current_setting('lock_timeout')")
+    for attempt in count(1):
+        try:
+            async with connection.transaction():
+                await connection.execute(sql("set_lock_timeout"), READERS_WAIT)
+                await connection.execute(statement)
+                await connection.execute(sql("set_lock_timeout"), patience)
+        except asyncpg.LockNotAvailableError:
+            if attempt == ATTEMPTS_TO_REPLACE:
+                raise
+            await asyncio.sleep(PAUSE_FOR_READERS_SECONDS)
+        else:
+            return
 
 
 async def _let_owner_read(connection: Connection, space: Space) -> None:

@@ -56,8 +56,9 @@ DROP VIEW IF EXISTS public.{index}
 
 -- name: select_active_space
 -- The space that readers of an index see, held for the caller's transaction: whoever changes what
--- readers see waits here for its turn.
-SELECT space_id FROM birdwalk.indexes WHERE index_name = $1 FOR UPDATE
+-- readers see waits here for its turn. A new space of the index refers to the row and does not wait:
+-- with FOR UPDATE it would, while it keeps what find_similar's maker waits for.
+SELECT space_id FROM birdwalk.indexes WHERE index_name = $1 FOR NO KEY UPDATE
 
 -- name: update_active_space
 -- The space that readers see from this transaction on.
@@ -66,6 +67,10 @@ UPDATE birdwalk.indexes SET space_id = $2 WHERE index_name = $1
 -- name: update_published_at
 -- When a space was last shown.
 UPDATE birdwalk.spaces SET published_at = now() WHERE space_id = $1
+
+-- name: set_lock_timeout
+-- How long the statements of the caller's transaction wait for a lock.
+SELECT set_config('lock_timeout', $1, true)
 
 -- name: select_function
 -- Whether there is a function of that name and those arguments, and whether birdwalk made it. Not by
@@ -83,14 +88,16 @@ SELECT '[1]'::{extension}.vector
 -- name: create_find_similar
 -- The nearest images of an index, with what its searches need: read from the view's comment, where
 -- the gate's measurement is. It reads with the rights of who asks, so SELECT on the view is enough.
--- A text body survives that the view is led to another space. Where the approximate index gives
+-- A text body survives that the view is led to another space. VOLATILE lets each statement see what
+-- is committed: with the caller's snapshot, taken before a publish, the view that the publish has led
+-- to another space would join the images of before with that space's vectors. Where the approximate index gives
 -- fewer images than were asked for, the added zero keeps it out of a second, exact search.
 CREATE OR REPLACE FUNCTION public.find_similar(
     image text, count integer DEFAULT 10, prefix text DEFAULT '', index text DEFAULT 'image_embeddings'
 )
 RETURNS TABLE (image_id text, distance double precision, content text)
 LANGUAGE plpgsql
-STABLE
+VOLATILE
 SET hnsw.ef_search = 100
 SET hnsw.iterative_scan = 'strict_order'
 AS $find_similar$

@@ -34,6 +34,10 @@ FROM pg_class WHERE oid = 'image_embeddings'::regclass
 """
 DIMENSION = "SELECT DISTINCT vector_dims(embedding) FROM image_embeddings"
 
+WAITED_FOR = """
+SELECT FROM pg_locks WHERE relation = 'image_embeddings'::regclass AND NOT granted
+"""
+
 
 def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
@@ -218,6 +222,78 @@ async def test_two_indexes_that_are_first_published_at_once_share_the_function(
             await until(publication_waits)
         await showing
     assert await fetchval(url, "SELECT count(*) FROM pg_proc WHERE proname = 'find_similar'") == 1
+
+
+async def test_a_first_run_of_another_space_does_not_wait_for_a_publication(
+    publishing: Settings, bucket: LocalBucket
+) -> None:
+    bucket.put_pictures(2)
+    await sync(publishing, bucket.name)
+    async with (
+        open_run(options(bucket.name, dimension=256), publishing, "test") as run,
+        open_database(publishing) as database,
+        database.transaction() as connection,
+    ):
+        await view.hold_index(connection, run.options.index)
+        # It would keep what the publication needs next, and each would wait for the other.
+        await asyncio.wait_for(create_table(run), 30)
+
+
+async def test_a_slow_reader_keeps_a_change_of_space_waiting_and_no_other_reader(
+    publishing: Settings, bucket: LocalBucket, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(view, "READERS_WAIT", "100ms")
+    monkeypatch.setattr(view, "PAUSE_FOR_READERS_SECONDS", 0.1)
+    monkeypatch.setattr(view, "ATTEMPTS_TO_REPLACE", 1_000)
+    bucket.put_pictures(2)
+    await sync(publishing, bucket.name)
+    slow = await asyncpg.connect(url)
+    transaction = slow.transaction()
+    await transaction.start()
+    assert await slow.fetch(DIMENSION) == [(128,)]
+
+    async def view_is_waited_for() -> bool:
+        return bool(await fetchval(url, f"SELECT EXISTS ({WAITED_FOR})"))
+
+    changing = asyncio.create_task(sync(publishing, bucket.name, dimension=256))
+    try:
+        await until(view_is_waited_for)
+        for _ in range(3):
+            assert await fetch(url, DIMENSION) == [(128,)]
+        assert not changing.done()
+    finally:
+        await transaction.rollback()
+        await slow.close()
+        await changing
+    assert await fetch(url, DIMENSION) == [(256,)]
+
+
+async def test_a_reader_that_waits_for_a_change_of_space_is_answered_by_what_it_brought(
+    publishing: Settings, bucket: LocalBucket, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replaced, answered = asyncio.Event(), asyncio.Event()
+    comment_view = view._comment_view  # noqa: SLF001 - the moment after the view is replaced
+
+    async def pause(*arguments: object) -> None:
+        replaced.set()
+        await answered.wait()
+        await comment_view(*arguments)
+
+    async def reader_waits() -> bool:
+        return bool(await fetchval(url, f"SELECT EXISTS ({WAITED_FOR})"))
+
+    bucket.put_pictures(3)
+    await sync(publishing, bucket.name)
+    # The new space lacks the content that the image had before.
+    bucket.put("0000.png", picture(99))
+    monkeypatch.setattr(view, "_comment_view", pause)
+    changing = asyncio.create_task(sync(publishing, bucket.name, dimension=256))
+    await replaced.wait()
+    reading = asyncio.create_task(fetch(url, "SELECT image_id FROM find_similar('0000.png')"))
+    await until(reader_waits)
+    answered.set()
+    await changing
+    assert sorted(await reading) == [("0001.png",), ("0002.png",)]
 
 
 async def test_a_function_of_that_name_that_somebody_else_made_is_left_alone(

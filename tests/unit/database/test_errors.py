@@ -93,6 +93,11 @@ def test_a_statement_that_a_server_cancels_on_its_way_down_is_a_lost_connection(
         raise asyncpg.QueryCanceledError(said)
 
 
+def test_a_transaction_that_a_deadlock_ended_may_be_tried_again() -> None:
+    with pytest.raises(DatabaseUnavailable, match="waited for each other"), translated():
+        raise asyncpg.DeadlockDetectedError("deadlock detected")
+
+
 def test_a_lock_that_was_waited_for_in_vain_is_no_lost_connection() -> None:
     with pytest.raises(LockTimeout, match="nothing was changed") as caught, translated():
         raise asyncpg.LockNotAvailableError("canceling statement due to lock timeout")
