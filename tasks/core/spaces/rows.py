@@ -33,9 +33,10 @@ async def load_vectors(connection: Connection, space: Space, rows: Sequence[Row]
         await connection.execute(sql("create_stage", dimension=space.dimension))
         await _copy(connection, "stage", rows)
         await connection.execute(sql("insert_stage", vectors=space.vectors))
-    await connection.execute(
-        sql("delete_answered_refusals"), space.space_id, [key for key, _ in rows]
-    )
+    # Most spaces have none, and to look for the keys of a batch takes a fifth of its COPY.
+    if await connection.fetchval(sql("select_has_refusals"), space.space_id):
+        keys = [key for key, _ in rows]
+        await connection.execute(sql("delete_answered_refusals"), space.space_id, keys)
     await count_write(connection, space)
 
 

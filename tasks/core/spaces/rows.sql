@@ -11,6 +11,10 @@ INSERT INTO {vectors} (content_key, embedding)
 SELECT content_key, embedding FROM stage
 ON CONFLICT (content_key) DO NOTHING
 
+-- name: select_has_refusals
+-- Whether any content of a space is refused.
+SELECT EXISTS (SELECT FROM birdwalk.refusals WHERE space_id = $1)
+
 -- name: delete_answered_refusals
 -- A content that has a vector now is refused no longer.
 DELETE FROM birdwalk.refusals WHERE space_id = $1 AND content_key = ANY ($2::text[])
