@@ -8,7 +8,9 @@ import pytest
 
 from tasks.core.embedding.embed_batch import embed_batch
 from tasks.core.embedding.outcomes import list_leftovers
+from tasks.core.embedding.work_list import WorkList
 from tasks.core.google.versions import find_overwritten
+from tasks.core.loading.insert_batch import insert_batch
 from tasks.core.runs.lifecycle import open_run
 from tasks.core.runs.run import Run
 from tasks.core.settings import Settings
@@ -180,6 +182,18 @@ async def test_an_overwritten_content_that_no_other_object_has_is_left_and_never
         assert await is_of(run, shown["copy.png"], old)
         assert await is_of(run, shown["a.png"], new)
         assert shown["a.png"] == shown["b.png"]
+
+
+async def test_the_answer_for_an_overwritten_object_is_not_loaded_after_another_process_began_anew(
+    run: Run, bucket: LocalBucket, url: str
+) -> None:
+    put_copies(bucket, picture(7), "a.png")
+    await prepare(run)
+    at_the_call_of(run, "a.png", lambda: bucket.put("a.png", picture(8)))
+    counts = await embed_batch(run, 1)
+    await WorkList(run, 1).begin()
+    await insert_batch(run, 1, counts)
+    assert await fetchval(url, "SELECT count(*) FROM birdwalk.vectors_1") == 1
 
 
 async def test_a_content_of_an_overwritten_object_and_a_deleted_one_is_left_and_fails_no_gate(

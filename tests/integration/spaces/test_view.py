@@ -272,7 +272,7 @@ async def test_a_reader_that_waits_for_a_change_of_space_is_answered_by_what_it_
     publishing: Settings, bucket: LocalBucket, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replaced, answered = asyncio.Event(), asyncio.Event()
-    comment_view = view._comment_view  # noqa: SLF001 - the moment after the view is replaced
+    comment_view = view._comment_view
 
     async def pause(*arguments: object) -> None:
         replaced.set()
