@@ -114,7 +114,8 @@ async def test_the_batches_of_a_killed_worker_are_done_by_the_others(
     await model_server.configure(instant=True, latency_seconds=0.1)
     program = programs.Program("flows.embed_images", worker_stack.addresses.environment())
     flow = await program.start(
-        *("--bucket", bucket.name, "--index", INDEX, "--shards", "3"),
+        # In a space of a kind that no other test's index has: it would be taken over from there.
+        *("--bucket", bucket.name, "--index", INDEX, "--dimension", "512", "--shards", "3"),
         *("--batch-size", str(BATCH_SIZE), "--requests-per-minute", str(REQUESTS_PER_MINUTE)),
     )
     ending = asyncio.create_task(programs.end_of(flow))
