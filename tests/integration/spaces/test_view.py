@@ -4,6 +4,7 @@ import asyncio
 import re
 import secrets
 from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -274,7 +275,7 @@ async def test_a_reader_that_waits_for_a_change_of_space_is_answered_by_what_it_
     replaced, answered = asyncio.Event(), asyncio.Event()
     comment_view = view._comment_view
 
-    async def pause(*arguments: object) -> None:
+    async def pause(*arguments: Any) -> None:
         replaced.set()
         await answered.wait()
         await comment_view(*arguments)
