@@ -22,9 +22,9 @@ README = (ROOT / "README.md").read_text()
 PAGES = [README, *(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))]
 BLOCKS = re.findall(r"```sh\n(.*?)```", "\n".join(PAGES), re.DOTALL)
 
-# These run elsewhere: the demo and the tests by themselves, and what registers deployments and
-# works for them in test_deployments.
-ELSEWHERE = ("make demo", "make test", "prefect ", "birdwalk automations", "export ")
+# These run elsewhere: the demo and the tests by themselves, `up` in the tests of the local stack,
+# and what registers deployments and works for them in test_deployments.
+ELSEWHERE = ("make demo", "make test", "make up", "prefect ", "birdwalk automations", "export ")
 
 
 @pytest.mark.skipif(
