@@ -17,7 +17,7 @@ from tasks.retrying import DURABLE
 
 @task(task_run_name=verify_name, **DURABLE)
 async def verify() -> Verdict:
-    """Check what would be shown, ask the blog's question of it, and show the answer."""
+    """Check what would be shown, find the images in it that are nearest to one, and show them."""
     run = current_run()
     verdict = await gate.verify(run)
     await _show_gate(verdict)

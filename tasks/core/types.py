@@ -229,7 +229,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The gate's answer, and the blog's question asked of what would be shown.
+    """The gate's answer, and what would be shown as nearest to one image.
 
     `images` are those that readers would see.
     """

@@ -20,8 +20,8 @@ SELECT
     listed.content_type,
     CASE
         WHEN refusals.content_key IS NOT NULL THEN 'refused before'
-        WHEN known.content_key IS NOT NULL AND indexed.content_key = listed.content_key THEN 'rewritten'
-        WHEN known.content_key IS NOT NULL THEN 'moved or copied'
+        WHEN own.content_key IS NOT NULL AND indexed.content_key = listed.content_key THEN 'rewritten'
+        WHEN own.content_key IS NOT NULL THEN 'moved or copied'
         WHEN EXISTS (
             SELECT FROM {vectors} AS shown WHERE shown.content_key = indexed.content_key
         ) THEN 'changed'
@@ -29,11 +29,11 @@ SELECT
     END
 FROM birdwalk.listings AS listed
 LEFT JOIN {images} AS indexed ON indexed.bucket = $2 AND indexed.image_id = listed.image_id
-LEFT JOIN {vectors} AS known ON known.content_key = listed.content_key
+LEFT JOIN {vectors} AS own ON own.content_key = listed.content_key
 LEFT JOIN birdwalk.refusals
     ON NOT $4 AND refusals.space_id = $3 AND refusals.content_key = listed.content_key
 WHERE listed.run_id = $1
-    AND (known.content_key IS NULL OR indexed.generation IS DISTINCT FROM listed.generation)
+    AND (own.content_key IS NULL OR indexed.generation IS DISTINCT FROM listed.generation)
 
 -- name: create_known
 -- Contents that need no call, though the space does not have them: vectors that a dead run had paid
@@ -50,7 +50,7 @@ SELECT DISTINCT content_key FROM unnest($1::text[]) AS paid (content_key)
 WHERE content_key IN (SELECT content_key FROM diff WHERE kind IN ('new', 'changed'))
 
 -- name: insert_elsewhere
--- Contents that another index's space of the same kind holds.
+-- Contents that another index's space of the same model, dimension and preprocessing holds.
 INSERT INTO known (content_key, space_id)
 SELECT other.content_key, $1
 FROM {other} AS other

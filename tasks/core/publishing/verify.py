@@ -21,7 +21,7 @@ SAMPLED_PARTS = 5
 
 
 async def verify(run: Run) -> Verdict:
-    """Check what would be shown, and ask the blog's question of it; nothing is shown yet.
+    """Check what would be shown, and find in it what is nearest to one image; nothing is shown yet.
 
     Returns:
         The verdict, whether the checks held or not; `check_verdict` turns it into an error.
