@@ -19,6 +19,8 @@ from deployments.local.postgres.home import find_home
 from deployments.local.processes.identity import Identity
 from deployments.local.processes.program import launch
 from deployments.local.processes.state import choose_ports
+from tasks.core.database.errors import translated
+from tasks.core.errors import DatabaseUnavailable
 from tests.support.own_postgres import (
     ask,
     mode_of,
@@ -106,7 +108,7 @@ async def test_rows_survive_a_kill_and_it_starts_again_at_once(passable_director
         holder = await asyncpg.connect(url)
         await process.kill()
         assert (home.data / "postmaster.pid").exists()
-        with pytest.raises((asyncpg.PostgresConnectionError, asyncpg.InterfaceError)):
+        with pytest.raises(DatabaseUnavailable), translated():
             await holder.execute("SELECT 1")
         before = time.monotonic()
         async with serving(home) as (_, again):
